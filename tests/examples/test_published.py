@@ -1,0 +1,84 @@
+"""The published figures, counted again by torchcost."""
+
+from __future__ import annotations
+
+import pytest
+
+from torchcost.examples.__main__ import WIDTH, Row, Verdict, compared, main, rounds_to
+from torchcost.examples.published import SOURCES
+from torchcost.examples.published.figure import Case, Figure
+
+CASES = [case for source in SOURCES for case in source.cases]
+
+DIFFERENT_IN_THE_SOURCE = {
+    ("159M", 140_080_192),
+    ("286M", 257_487_072),
+    ("2.346", 2.25),
+    ("628.8 KB", 628_904),
+    ("24M", 15_237_608),
+    ("93MB", 60_950_432),
+}
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[Case, tuple[Row, ...]]:
+    return compared()
+
+
+def figures_with(table: dict[Case, tuple[Row, ...]], verdict: Verdict) -> list[tuple[Case, Figure]]:
+    return [(case, row.figure) for case, rows in table.items() for row in rows if row.verdict is verdict]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.title for case in CASES])
+def test_torchcost_counts_every_exact_value(case: Case, table: dict[Case, tuple[Row, ...]]) -> None:
+    counted = {row.figure.name: row.counted for row in table[case] if not row.figure.literature}
+    exact = {figure.name: figure.exact for figure in case.figures if not figure.literature}
+    tolerance = max(figure.tolerance for figure in case.figures)
+    assert counted == pytest.approx(exact, rel=0, abs=tolerance)
+
+
+def test_sources_differ_only_where_their_errata_are_known(table: dict[Case, tuple[Row, ...]]) -> None:
+    found = figures_with(table, Verdict.DIFFERS)
+    assert {(figure.published, figure.exact) for _, figure in found} == DIFFERENT_IN_THE_SOURCE
+
+
+def test_whatever_differs_has_a_note(table: dict[Case, tuple[Row, ...]]) -> None:
+    found = figures_with(table, Verdict.DIFFERS) + figures_with(table, Verdict.OTHER_RULE)
+    assert all(case.erratum for case, _ in found)
+
+
+def test_mobilenet_v2_wide_touches_less_than_v1(table: dict[Case, tuple[Row, ...]]) -> None:
+    v1, _, wide = (
+        next(row.counted for row in rows if row.figure.name == "accesses, no reuse")
+        for case, rows in table.items()
+        if case.title.startswith("MobileNet")
+    )
+    assert wide < v1
+
+
+def test_the_command_prints_every_figure_in_its_width(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert sum(line.endswith(tuple(Verdict)) for line in lines) == sum(len(case.figures) for case in CASES)
+
+
+@pytest.mark.parametrize(
+    ("published", "value", "expected"),
+    [
+        ("", 12, True),
+        ("924,844,032", 924_844_032, True),
+        ("924,844,032", 924_844_033, False),
+        ("1.6M", 1_605_760, True),
+        ("1.6M", 1_655_760, False),
+        ("628.8 KB", 628_904, False),
+        ("6.6x", 6.649351, True),
+    ],
+)
+def test_a_published_figure_is_compared_at_its_own_digits(published: str, value: float, expected: bool) -> None:
+    assert rounds_to(value, published) is expected
+
+
+def test_a_count_other_than_the_exact_value_is_wrong() -> None:
+    figure = Figure(name="MACs", exact=1701, measure="macs", published="1701")
+    assert Row(figure=figure, counted=1702).verdict is Verdict.WRONG

@@ -1,0 +1,365 @@
+"""Attention: the same MACs by every kernel, against its matrix products, torch's own counter and known figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
+from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
+from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
+
+import torchcost.trace.families  # noqa: F401
+from tests.handlers.harness import OperatorCosts, module_cost, operator_cost
+from torchcost.cost import Cost
+from torchcost.handlers.call import Call
+from torchcost.handlers.costing import cost_of, work_of
+from torchcost.handlers.registry import find_handler
+
+few = settings(max_examples=15, deadline=None)
+sizes = st.integers(1, 4)
+R = torch.randn
+aten = torch.ops.aten
+sdpa = F.scaled_dot_product_attention
+
+
+def cost_by_rule(operator: Any, *args: object, output: object, **kwargs: object) -> Cost:
+    """The cost of an operator that this machine has no kernel for."""
+    rule = find_handler(operator)
+    assert rule is not None
+    call = Call(target=operator, args=args, kwargs=kwargs, output=output)
+    return cost_of(rule, call, work_of(rule, call))
+
+
+def unfused(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    scores = (q @ k.transpose(-2, -1)) * q.shape[-1] ** -0.5
+    return (scores if mask is None else scores + mask).softmax(-1) @ v
+
+
+# --- scaled dot products ---------------------------------------------------------------------------------------------
+
+
+@few
+@given(sizes, sizes, sizes, sizes, sizes, st.booleans())
+def test_a_fused_kernel_counts_as_its_equation(b: int, h: int, q: int, k: int, d: int, masked: bool) -> None:
+    query, key, value = R(b, h, q, d), R(b, h, k, d), R(b, h, k, d)
+    mask = R(q, k) if masked else None
+    fused = operator_cost(lambda: sdpa(query, key, value, attn_mask=mask))
+    pieces = operator_cost(lambda: unfused(query, key, value, mask))
+    assert (fused.macs, fused.adds, fused.other_flops) == (pieces.macs, pieces.adds, pieces.other_flops)
+
+
+@few
+@given(sizes, sizes, sizes, sizes, sizes, sizes)
+def test_macs_are_what_torch_counts(b: int, h: int, q: int, k: int, d: int, dv: int) -> None:
+    query, key, value = R(b, h, q, d), R(b, h, k, d), R(b, h, k, dv)
+    expected = sdpa_flop_count(query.shape, key.shape, value.shape)
+    assert 2 * operator_cost(lambda: sdpa(query, key, value)).macs == expected
+
+
+def test_functional_attention_of_the_trap() -> None:
+    q = R(2, 4, 9, 8)
+    cost = operator_cost(lambda: sdpa(q, q, q))
+    assert cost.macs == 10368
+    assert cost.activations == q.numel()  # the logsumexp is memory only
+
+
+def test_a_causal_mask_hides_no_work_and_shared_keys_save_none() -> None:
+    q, k = R(1, 8, 16, 16), R(1, 2, 16, 16)
+    assert operator_cost(lambda: sdpa(q, k, k, is_causal=True, enable_gqa=True)).macs == 65536
+
+
+def test_the_meta_device_decomposes_to_the_same_macs() -> None:
+    q, k, v = (R(2, 3, n, 8, device="meta") for n in (4, 5, 5))
+    assert operator_cost(lambda: sdpa(q, k, v)).macs == 2 * 3 * 4 * 5 * (8 + 8)
+
+
+def test_dropout_draws_and_rescales_every_score() -> None:
+    q = R(2, 3, 4, 8)
+    fused = aten._scaled_dot_product_flash_attention.default
+    plain, dropped = (cost_by_rule(fused, q, q, q, p, output=(q.clone(),)) for p in (0.0, 0.5))
+    assert dropped.other_flops - plain.other_flops == 2 * (2 * 3 * 4 * 4)
+
+
+# --- the kernels of other devices, by their layouts ------------------------------------------------------------------
+
+B, H, L, S, D, DV = 2, 3, 4, 5, 8, 6
+EXPECTED = B * H * L * S * (D + DV)
+
+
+def heads_first() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return R(B, H, L, D), R(B, H, S, D), R(B, H, S, DV)
+
+
+def tokens_first() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return R(B, L, H, D), R(B, S, H, D), R(B, S, H, DV)
+
+
+FORWARD: dict[str, tuple[Callable[[], tuple[torch.Tensor, ...]], tuple[object, ...]]] = {
+    "_scaled_dot_product_flash_attention": (heads_first, ()),
+    "_scaled_dot_product_efficient_attention": (heads_first, (None, True)),
+    "_scaled_dot_product_cudnn_attention": (heads_first, (None, True)),
+    "_scaled_dot_product_fused_attention_overrideable": (heads_first, ()),
+    "_scaled_dot_product_attention_math": (heads_first, ()),
+    "_cudnn_attention_forward": (heads_first, (None, None, None, L, S, True)),
+    "_flash_attention_forward": (tokens_first, (None, None, L, S, 0.0, False, False)),
+    "_efficient_attention_forward": (tokens_first, (None, None, None, L, S, 0.0, 0, False)),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_every_kernel_counts_its_own_layout(name: str) -> None:
+    operands, rest = FORWARD[name]
+    out = R(B, H, L, DV)
+    cost = cost_by_rule(getattr(aten, name).default, *operands(), *rest, output=(out, R(B, H, L), R(2), R(2)))
+    reference = operator_cost(lambda: unfused(*heads_first()))
+    assert (cost.macs, cost.adds, cost.other_flops) == (EXPECTED, reference.adds, reference.other_flops)
+    assert cost.activations == out.numel()
+
+
+PACKED = {
+    "_flash_attention_forward": lambda ends: (ends, ends, 5, 5, 0.0, False, False),
+    "_efficient_attention_forward": lambda ends: (None, ends, ends, 5, 5, 0.0, 0, False),
+    "_cudnn_attention_forward": lambda ends: (None, ends, ends, 5, 5, True),
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_sequences_count_the_longest_for_each_token(name: str) -> None:
+    q = R(3 + 5, H, D)
+    rest = PACKED[name](torch.tensor([0, 3, 8], dtype=torch.int32))
+    cost = cost_by_rule(getattr(aten, name).default, q, q, q, *rest, output=(q.clone(),))
+    assert cost.macs == 8 * H * 5 * (D + D)
+
+
+LSE = R(B, H, L)
+NONE = (None, None)
+BACKWARD: dict[str, tuple[Callable[[], tuple[torch.Tensor, ...]], Callable[..., tuple[object, ...]]]] = {
+    "_scaled_dot_product_flash_attention_backward": (
+        heads_first,
+        lambda g, q, k, v: (g, q, k, v, g, LSE, *NONE, L, S, 0.0, False, *NONE),
+    ),
+    "_scaled_dot_product_efficient_attention_backward": (
+        heads_first,
+        lambda g, q, k, v: (g, q, k, v, None, g, LSE, *NONE, 0.0, (True, True, True, False)),
+    ),
+    "_scaled_dot_product_cudnn_attention_backward": (
+        heads_first,
+        lambda g, q, k, v: (g, q, k, v, g, LSE, *NONE, None, *NONE, L, S, 0.0, False),
+    ),
+    "_scaled_dot_product_fused_attention_overrideable_backward": (
+        heads_first,
+        lambda g, q, k, v: (g, q, k, v, None, (True,) * 4, g, LSE, *NONE, L, S, 0.0, False, *NONE),
+    ),
+    "_flash_attention_backward": (
+        tokens_first,
+        lambda g, q, k, v: (g, q, k, v, g, LSE, *NONE, L, S, 0.0, False, *NONE),
+    ),
+    "_efficient_attention_backward": (
+        tokens_first,
+        lambda g, q, k, v: (g, q, k, v, None, g, *NONE, L, S, LSE, 0.0, *NONE, 0, False),
+    ),
+    "_cudnn_attention_backward": (
+        heads_first,
+        lambda g, q, k, v: (g, q, k, v, g, LSE, *NONE, None, *NONE, L, S, 0.0, False),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BACKWARD)
+def test_every_backward_is_five_products(name: str) -> None:
+    operands, arguments = BACKWARD[name]
+    q, k, v = operands()
+    grad = R(*q.shape[:-1], DV)
+    cost = cost_by_rule(getattr(aten, name).default, *arguments(grad, q, k, v), output=(q, k, v))
+    shapes = ((B, H, L, DV), (B, H, L, D), (B, H, S, D), (B, H, S, DV))
+    assert 2 * cost.macs == sdpa_backward_flop_count(*shapes)
+
+
+def test_the_fused_backward_recomputes_one_product_of_the_unfused() -> None:
+    q, k, v = (R(2, 3, n, 8, requires_grad=True) for n in (4, 5, 5))
+    fused, plain = sdpa(q, k, v), unfused(q, k, v)
+    grad = torch.ones_like(fused)
+    by_kernel = operator_cost(lambda: fused.backward(grad)).macs
+    assert by_kernel - operator_cost(lambda: plain.backward(grad)).macs == 2 * 3 * 4 * 5 * 8
+    assert by_kernel == 2 * 3 * 4 * 5 * (3 * 8 + 2 * 8)
+
+
+def test_shared_keys_get_one_gradient_a_group() -> None:
+    q, k = R(1, 8, 4, 16, requires_grad=True), R(1, 2, 4, 16, requires_grad=True)
+    y, whole = sdpa(q, k, k, enable_gqa=True), sdpa(q, R(1, 8, 4, 16), R(1, 8, 4, 16))
+    shared = operator_cost(lambda: y.backward(torch.ones_like(y)))
+    alone = operator_cost(lambda: whole.backward(torch.ones_like(whole)))
+    assert shared.macs == alone.macs
+    assert shared.adds - alone.adds == 2 * (8 - 2) * 4 * 16
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_flex_attention_is_dense() -> None:
+    q, k = R(1, 4, 8, 16), R(1, 2, 8, 16)
+    with OperatorCosts() as mode, suppress(RuntimeError):  # torch.compile finds that it was watched
+        flex_attention(q, k, k, enable_gqa=True)
+    (cost,) = (cost for func, cost in mode.calls if str(func) == "flex_attention")
+    assert cost is not None
+    assert cost.macs == 4 * 8 * 8 * (16 + 16)
+    assert cost.activations == q.numel()
+
+
+def test_flex_attention_backward_is_five_products() -> None:
+    q = R(1, 4, 8, 16)
+    operator = torch.ops.higher_order.flex_attention_backward
+    cost = cost_by_rule(operator, q, q, q, q, R(1, 4, 8), q, None, output=(q.clone(), q.clone(), q.clone()))
+    assert 2 * cost.macs == sdpa_backward_flop_count(*[tuple(q.shape)] * 4)
+
+
+# --- nn.MultiheadAttention -------------------------------------------------------------------------------------------
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> tuple[nn.MultiheadAttention, tuple[torch.Tensor, ...], dict[str, Any]]:
+    """An attention layer with its inputs: self- or cross-attention, batched or not, masked or not."""
+    heads, depth = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    embed, flag = heads * depth, st.booleans()
+    self_attention, batch_first = draw(flag), draw(flag)
+    kdim, vdim = (embed, embed) if self_attention else (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    layer = nn.MultiheadAttention(
+        embed,
+        heads,
+        kdim=kdim,
+        vdim=vdim,
+        bias=draw(flag),
+        add_bias_kv=draw(flag),
+        add_zero_attn=draw(flag),
+        batch_first=batch_first,
+    ).train(draw(flag))
+    batch, length, source = draw(st.sampled_from([None, 1, 2])), draw(st.integers(1, 4)), draw(st.integers(1, 4))
+
+    def tokens(count: int, features: int) -> torch.Tensor:
+        if batch is None:
+            return R(count, features)
+        return R(batch, count, features) if batch_first else R(count, batch, features)
+
+    query = tokens(length, embed)
+    source = length if self_attention else source
+    inputs = (query, query, query) if self_attention else (query, tokens(source, kdim), tokens(source, vdim))
+    options: dict[str, Any] = {"need_weights": draw(flag), "average_attn_weights": draw(flag)}
+    if draw(flag):
+        options["attn_mask"] = torch.zeros(length, source)
+    if draw(flag):
+        options["key_padding_mask"] = torch.zeros(*(() if batch is None else (batch,)), source)
+    return layer, inputs, options
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers(), st.booleans())
+def test_a_layer_has_the_macs_of_its_operators_whatever_path_runs(drawn: Any, grad: bool) -> None:
+    layer, inputs, options = drawn
+    own = module_cost(layer, *inputs, **options)
+    with torch.set_grad_enabled(grad):
+        ran = operator_cost(lambda: layer(*inputs, **options), layer)
+    assert own.macs == ran.macs
+
+
+EMBED, HEADS, BATCH, LENGTH = 8, 2, 3, 5
+TOKENS, SCORES = BATCH * LENGTH, HEADS * BATCH * LENGTH * LENGTH
+
+# What the operators of each path count beside the layer's own equation, and why.
+EXCEPTIONS: dict[str, tuple[dict[str, bool], bool, dict[str, bool], int]] = {
+    "one kernel": ({"batch_first": True}, False, {}, 0),
+    "one kernel without weights": ({"batch_first": True}, False, {"need_weights": False}, 0),
+    "a fused product": ({}, True, {"need_weights": False}, 0),
+    "the queries are scaled, not the scores": ({}, True, {}, TOKENS * EMBED - SCORES),
+    "a transposed input takes its bias by an operator": (
+        {"batch_first": True},
+        True,
+        {"need_weights": False},
+        3 * TOKENS * EMBED,
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", EXCEPTIONS)
+def test_the_other_flops_of_each_path_differ_by_what_is_listed(reason: str) -> None:
+    built, training, options, difference = EXCEPTIONS[reason]
+    layer = nn.MultiheadAttention(EMBED, HEADS, **built).train(training)
+    x = R(BATCH, LENGTH, EMBED) if built else R(LENGTH, BATCH, EMBED)
+    own = module_cost(layer, x, x, x, **options)
+    with torch.set_grad_enabled(training):
+        ran = operator_cost(lambda: layer(x, x, x, **options), layer)
+    assert ran.other_flops - own.other_flops == difference
+
+
+def test_need_weights_of_the_trap() -> None:
+    layer, x = nn.MultiheadAttention(32, 4), R(9, 2, 32)
+    assert sum(p.numel() for p in layer.parameters()) == 4224
+    assert module_cost(layer, x, x, x).macs == 2 * 9 * 4 * 32 * 32 + 2 * 2 * 9 * 9 * 32 == 84096
+
+
+def test_averaged_weights_cost_one_addition_a_head_and_score() -> None:
+    layer, x = nn.MultiheadAttention(8, 2), R(5, 1, 8)
+    averaged, not_averaged = (module_cost(layer, x, x, x, average_attn_weights=a).other_flops for a in (True, False))
+    assert averaged - not_averaged == operator_cost(lambda: R(2, 5, 5).mean(0)).other_flops
+
+
+def test_self_attention_reads_its_input_once() -> None:
+    layer, x = nn.MultiheadAttention(8, 2), R(5, 1, 8)
+    assert module_cost(layer, x, x, x).bytes_read.inputs == 4 * x.numel()
+    assert module_cost(layer, x, x, x).uncached_accesses.weights == sum(p.numel() for p in layer.parameters())
+
+
+# --- fused layers ----------------------------------------------------------------------------------------------------
+
+
+def encoder_layer(activation: str = "relu") -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, activation=activation).eval()
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_a_fused_encoder_layer_is_its_parts(activation: str) -> None:
+    layer, x = encoder_layer(activation), R(2, 6, 32)
+    with torch.no_grad():
+        fused = operator_cost(lambda: layer(x), layer)
+    attention = module_cost(layer.self_attn, x, x, x, need_weights=False)
+    hidden = layer.linear1(x)
+    rest = operator_cost(lambda: x + layer.linear2(layer.activation(layer.linear1(x))), layer)
+    norms = operator_cost(lambda: (layer.norm1(x + x), layer.norm2(x)), layer)
+    parts = attention + rest + norms
+    assert hidden.shape == (2, 6, 64)
+    assert (fused.macs, fused.adds, fused.other_flops) == (parts.macs, parts.adds, parts.other_flops)
+
+
+def test_a_padding_mask_makes_the_encoder_run_only_real_tokens() -> None:
+    encoder = nn.TransformerEncoder(encoder_layer(), 2).eval()
+    assert sum(p.numel() for p in encoder.parameters()) == 17088
+    padding = torch.tensor([[False] * 6, [False] * 2 + [True] * 4])
+    with torch.no_grad():
+        assert operator_cost(lambda: encoder(R(2, 6, 32), src_key_padding_mask=padding), encoder).macs == 136192
+
+
+def test_nested_self_attention_counts_each_sequence_alone() -> None:
+    layer = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    parts = [R(3, 8), R(5, 8)]
+    nested = torch.nested.nested_tensor(parts)
+    with torch.no_grad():
+        together = operator_cost(lambda: layer(nested, nested, nested, need_weights=False), layer)
+    apart = sum((module_cost(layer, p, p, p, need_weights=False) for p in parts), Cost())
+    assert (together.macs, together.adds, together.other_flops) == (apart.macs, apart.adds, apart.other_flops)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_bias_and_rescale_is_one_addition_each_and_a_product_for_the_queries(nested: bool) -> None:
+    qkv = torch.nested.nested_tensor([R(2, 24), R(3, 24)]) if nested else R(1, 5, 24)
+    cost = operator_cost(lambda: torch._transform_bias_rescale_qkv(qkv, R(24), 2))
+    assert cost.other_flops == operator_cost(lambda: (R(5, 24) + R(24), R(5, 8) * 0.5)).other_flops
+
+
+def test_a_transformer_is_the_sum_of_its_attentions_and_linears() -> None:
+    model = nn.Transformer(32, 4, 1, 1, 64, batch_first=True).train()
+    source, target = R(2, 9, 32), R(2, 5, 32)
+    assert sum(p.numel() for p in model.parameters()) == 21504
+    assert operator_cost(lambda: model(source, target), model).macs == 306048

@@ -1,0 +1,167 @@
+"""Sparse and nested tensors: products over what is stored, counted by a loop over the stored values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings, strategies as st
+
+import torchcost.trace.families  # noqa: F401
+from tests.handlers.harness import OperatorCosts, operator_cost
+from torchcost.handlers.registry import find_handler
+
+few = settings(max_examples=15, deadline=None)
+R = torch.randn
+aten = torch.ops.aten
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse", "ignore:Validating")
+
+LAYOUTS = {
+    "coo": lambda dense: dense.to_sparse_coo(),
+    "csr": lambda dense: dense.to_sparse_csr(),
+    "csc": lambda dense: dense.to_sparse_csc(),
+}
+
+
+def dense_with(stored: int, rows: int, columns: int) -> torch.Tensor:
+    flat = torch.zeros(rows * columns)
+    flat[torch.randperm(rows * columns)[:stored]] = 1.0
+    return flat.view(rows, columns)
+
+
+def every_multiply(sparse: torch.Tensor, columns: int) -> int:
+    return sum(1 for row in sparse for value in row for _ in range(columns) if value)
+
+
+# --- products --------------------------------------------------------------------------------------------------------
+
+
+@few
+@given(st.sampled_from(sorted(LAYOUTS)), st.integers(2, 5), st.integers(2, 5), st.integers(1, 4), st.data())
+def test_a_sparse_factor_multiplies_only_what_it_stores(
+    layout: str, m: int, k: int, n: int, data: st.DataObject
+) -> None:
+    dense = dense_with(data.draw(st.integers(1, m * k)), m, k)
+    sparse, x, y = LAYOUTS[layout](dense), R(k, n), R(n, m)
+    assert operator_cost(lambda: sparse @ x).macs == every_multiply(dense, n)
+    assert operator_cost(lambda: y @ sparse).macs == every_multiply(dense, n)
+    assert operator_cost(lambda: sparse @ R(k)).macs == every_multiply(dense, 1)
+
+
+PRODUCTS: dict[str, Callable[[torch.Tensor, torch.Tensor], object]] = {
+    "mm": lambda s, x: s @ x,
+    "sparse.mm": torch.sparse.mm,
+    "addmm": lambda s, x: torch.addmm(R(10, 8), s, x),
+    "sparse.addmm": lambda s, x: torch.sparse.addmm(R(10, 8), s, x),
+    "smm": torch.smm,
+    "hspmm": torch.hspmm,
+    "linear": lambda s, x: F.linear(x.t(), s),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_product_of_the_trap_has_12_times_8_macs(name: str) -> None:
+    sparse, x = dense_with(12, 10, 10).to_sparse_coo(), R(10, 8)
+    assert operator_cost(lambda: PRODUCTS[name](sparse, x)).macs == 96
+
+
+def test_batches_store_together() -> None:
+    batch = torch.stack([dense_with(3, 4, 4), dense_with(5, 4, 4)]).to_sparse_coo()
+    assert operator_cost(lambda: torch.bmm(batch, R(2, 4, 6))).macs == (3 + 5) * 6
+
+
+def test_blocks_are_stored_whole() -> None:
+    blocks = torch.block_diag(torch.ones(2, 2), torch.eye(2)).to_sparse_bsr((2, 2))
+    assert operator_cost(lambda: blocks @ R(4, 5)).macs == 8 * 5
+
+
+def test_two_sparse_factors_count_a_full_row_for_each_stored_value() -> None:
+    a, b = dense_with(5, 4, 6).to_sparse_coo(), dense_with(7, 6, 3).to_sparse_coo()
+    bound = operator_cost(lambda: torch.sparse.mm(a, b)).macs
+    real = sum(int((b.to_dense()[k] != 0).sum()) for _, k in a.indices().t().tolist())
+    assert real <= bound == 5 * 3
+
+
+def test_a_sampled_product_computes_only_where_it_stores() -> None:
+    mask = dense_with(5, 4, 6).to_sparse_csr()
+    cost = operator_cost(lambda: torch.sparse.sampled_addmm(mask, R(4, 7), R(7, 6), beta=0))
+    assert (cost.macs, cost.flops_exact) == (5 * 7, 5 * (2 * 7 - 1))
+    assert operator_cost(lambda: torch.sparse.sampled_addmm(mask, R(4, 7), R(7, 6))).flops_exact == 5 * 2 * 7
+
+
+@pytest.mark.parametrize(("reduce", "macs", "other"), [("sum", 20, 0), ("mean", 20, 16), ("amax", 0, 40)])
+def test_reduced_products(reduce: str, macs: int, other: int) -> None:
+    sparse = dense_with(5, 4, 6).to_sparse_csr()
+    cost = operator_cost(lambda: torch.sparse.mm(sparse, R(6, 4), reduce))
+    assert (cost.macs, cost.other_flops) == (macs, other)
+
+
+def test_a_backward_through_a_sparse_product_is_sparse_again() -> None:
+    sparse, x = dense_with(12, 10, 10).to_sparse_csr(), R(10, 8, requires_grad=True)
+    y = sparse @ x
+    assert operator_cost(lambda: y.backward(torch.ones(10, 8))).macs == 96
+
+
+# --- bytes, sums, conversions ----------------------------------------------------------------------------------------
+
+
+def test_a_sparse_matrix_is_read_as_its_values_and_indices() -> None:
+    sparse, x = dense_with(12, 10, 10).to_sparse_coo(), R(10, 8)
+    assert operator_cost(lambda: sparse @ x).bytes_read == 12 * 4 + 2 * 12 * 8 + 80 * 4
+    rows = dense_with(12, 10, 10).to_sparse_csr()
+    assert operator_cost(lambda: rows @ x).bytes_read == 12 * 4 + (11 + 12) * 8 + 80 * 4
+
+
+def test_a_sparse_result_materialises_what_it_stores() -> None:
+    dense = dense_with(12, 10, 10)
+    cost = operator_cost(lambda: dense.to_sparse_coo())
+    assert (cost.bytes_written, cost.activations, cost.flops) == (12 * 4 + 2 * 12 * 8, 3 * 12, 0)
+    back = operator_cost(lambda: aten._to_dense(dense.to_sparse_csr()))
+    assert back.bytes_written == (12 * 4 + (11 + 12) * 8) + 400
+
+
+def test_coalescing_adds_what_falls_on_one_place() -> None:
+    twice = torch.sparse_coo_tensor(torch.tensor([[0, 0, 1, 0], [2, 2, 1, 2]]), torch.ones(4), (3, 3))
+    assert operator_cost(lambda: twice.coalesce()).other_flops == 2
+
+
+def test_sums_and_softmax_see_stored_values() -> None:
+    sparse = dense_with(12, 10, 10).to_sparse_coo()
+    left = torch.sparse.sum(sparse, 1)._nnz()
+    assert operator_cost(lambda: torch.sparse.sum(sparse, 1)).other_flops == 12 - left
+    assert operator_cost(lambda: torch.sparse.softmax(sparse, 1)).other_flops == 5 * 12
+
+
+def test_making_and_opening_a_sparse_tensor_is_free() -> None:
+    indices, values = torch.tensor([[0, 1], [1, 0]]), R(2)
+    with OperatorCosts() as mode:
+        made = torch.sparse_coo_tensor(indices, values, (2, 2), is_coalesced=True)
+        made.values(), made.indices(), made._nnz(), made.is_coalesced(), made.t()
+        torch.sparse_csr_tensor(torch.tensor([0, 1, 2]), torch.tensor([0, 1]), values, (2, 2))
+    assert mode.calls == []
+
+
+def test_counting_a_sparse_call_dispatches_nothing() -> None:
+    sparse, x = dense_with(12, 10, 10).to_sparse_csr(), R(10, 8)
+    with OperatorCosts() as outer, OperatorCosts() as inner:
+        sparse @ x
+    assert [str(func) for func, _ in inner.calls] == ["aten.mm.default"] == [str(func) for func, _ in outer.calls]
+
+
+@pytest.mark.parametrize("operator", [aten._sparse_csr_prod.dim_dtype, aten._spdiags.default])
+def test_what_no_rule_can_tell_stays_unknown(operator: torch._ops.OpOverload) -> None:
+    assert find_handler(operator) is None
+
+
+# --- nested ----------------------------------------------------------------------------------------------------------
+
+
+def test_nested_products_are_the_sum_of_their_parts() -> None:
+    parts = [(R(2, 3, 4), R(2, 4, 5)), (R(2, 6, 4), R(2, 4, 7))]
+    a, b = (torch.nested.nested_tensor([pair[i] for pair in parts]) for i in (0, 1))
+    together = operator_cost(lambda: a @ b)
+    apart = [operator_cost(lambda x=x, y=y: torch.bmm(x, y)) for x, y in parts]
+    assert together.macs == sum(cost.macs for cost in apart)
+    assert together.flops_exact == sum(cost.flops_exact for cost in apart)

@@ -1,0 +1,186 @@
+"""An operator is counted by the outermost handled module around it, else by its own rule; never twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import torchcost
+
+ONCE = 2 * 16 * 8
+"""MACs of Linear(16, 8) on 2 rows."""
+
+
+def claimed(report: torchcost.Report, path: str = "") -> bool:
+    return any(record.claimed for record in report[path].records)
+
+
+class Doubled(nn.Linear):
+    """Another forward under the same base: its operators are counted, not the base's rule."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + F.linear(x, self.weight)
+
+
+class Plain(nn.Linear):
+    """A subclass that leaves forward alone."""
+
+
+class OddConv(nn.Conv2d):
+    """A subclass that changes what forward calls."""
+
+    def _conv_forward(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return F.conv2d(x[..., ::2, ::2], weight, bias)
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_claimed", "macs"),
+    [(nn.Linear(16, 8), True, ONCE), (Plain(16, 8), True, ONCE), (Doubled(16, 8), False, 2 * ONCE)],
+    ids=["Linear", "subclass with the same forward", "subclass with another forward"],
+)
+def test_a_rule_serves_a_subclass_only_if_forward_is_the_same(layer: nn.Module, is_claimed: bool, macs: int) -> None:
+    report = torchcost.count(layer, torch.randn(2, 16))
+    assert claimed(report) is is_claimed
+    assert report.macs == macs
+
+
+def test_a_subclass_that_changes_a_helper_of_forward_is_counted_by_its_operators() -> None:
+    report = torchcost.count(OddConv(1, 1, 1), torch.randn(1, 1, 8, 8))
+    assert not claimed(report)
+    assert report.macs == 16
+
+
+def test_a_forward_replaced_on_the_instance_is_counted_by_its_operators() -> None:
+    layer = nn.Linear(16, 8)
+    layer.forward = lambda x: F.linear(F.linear(x, layer.weight, layer.bias), layer.weight.T)  # type: ignore[method-assign]
+    assert torchcost.count(layer, torch.randn(2, 16)).macs == 2 * ONCE
+
+
+def test_a_parametrized_layer_is_counted_by_its_operators() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(16, 8))
+    report = torchcost.count(layer, torch.randn(2, 16))
+    assert not claimed(report)
+    assert (report.macs, report.params) == (ONCE, 16 * 8 + 8 + 8)
+
+
+def test_a_call_through_forward_is_counted_by_its_operators() -> None:
+    class Direct(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc.forward(x) + F.linear(x, self.fc.weight)
+
+    report = torchcost.count(Direct(), torch.randn(2, 16))
+    assert report.macs == report.root.own.macs == 2 * ONCE
+    assert report["fc"].calls == 0
+
+
+def test_autocast_is_counted_by_the_operators_in_their_dtype() -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.fc(x)  # type: ignore[no-any-return]
+
+    report = torchcost.count(Cast(), torch.randn(2, 16))
+    assert report.macs_by_dtype == {"bfloat16": ONCE}
+
+
+def test_a_module_under_two_names_is_billed_under_the_parent_that_called_it() -> None:
+    class Block(nn.Module):
+        def __init__(self, fc: nn.Module) -> None:
+            super().__init__()
+            self.fc = fc
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)  # type: ignore[no-any-return]
+
+    fc = nn.Linear(16, 16)
+    report = torchcost.count(nn.Sequential(Block(fc), Block(fc)), torch.randn(4, 16))
+    assert report["0.fc"].own.macs == report["1.fc"].own.macs == 4 * 16 * 16
+    assert report.params == 16 * 16 + 16
+
+
+def test_work_in_threads_is_counted_under_their_modules() -> None:
+    class Parallel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left, self.right = nn.Linear(16, 8), Doubled(16, 8)
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            out: list[torch.Tensor] = []
+            threads = [threading.Thread(target=lambda m=m: out.append(m(x))) for m in (self.left, self.right)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            return out
+
+    report = torchcost.count(Parallel(), torch.randn(2, 16))
+    assert (report["left"].total.macs, report["right"].total.macs) == (ONCE, 2 * ONCE)
+
+
+def test_a_generator_is_counted_where_it_is_consumed() -> None:
+    class Lazy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 8)
+
+        def forward(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+            yield self.fc(x)
+            yield self.fc(x)
+
+    class Parent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.steps = Lazy()
+
+        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+            return list(self.steps(x))
+
+    report = torchcost.count(Parent(), torch.randn(2, 16))
+    assert report["steps.fc"].total.macs == report.macs == 2 * ONCE
+
+
+def test_a_claimed_call_that_fails_half_way_is_counted_by_what_ran() -> None:
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bad = nn.Linear(16, 8)
+            self.bad.register_forward_hook(self.fail)
+
+        def fail(self, *_: object) -> None:
+            raise ValueError("after the product")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            try:
+                return self.bad(x)  # type: ignore[no-any-return]
+            except ValueError:
+                return F.linear(x, self.bad.weight)
+
+    assert torchcost.count(Tries(), torch.randn(2, 16)).macs == 2 * ONCE
+
+
+def test_wrappers_leave_no_trace_in_the_paths() -> None:
+    net = nn.Sequential(nn.Linear(16, 8), nn.ReLU())
+    plain = [node.path for node in torchcost.count(net, torch.randn(2, 16)).nodes()]
+    for wrapped in (nn.DataParallel(net), torch.compile(net, backend="eager")):
+        report = torchcost.count(wrapped, torch.randn(2, 16))
+        assert [node.path for node in report.nodes()] == plain
+        assert report.macs == ONCE
+
+
+def test_the_total_of_every_node_is_its_own_and_its_childrens() -> None:
+    net = nn.Sequential(nn.Linear(16, 8), nn.Sequential(Doubled(8, 8), nn.ReLU()), nn.LayerNorm(8))
+    for node in torchcost.count(net, torch.randn(2, 16), backward=True).nodes():
+        assert node.total == sum((child.total for child in node.children), node.own)

@@ -1,0 +1,49 @@
+"""What a PyTorch model costs, counted exactly: MACs, FLOPs, parameters, activation and access bytes.
+
+>>> import torch, torchcost
+>>> report = torchcost.count(torch.nn.Linear(300, 100), torch.zeros(1, 300))
+>>> report.macs, report.flops, report.params
+(30000, 60000, 30100)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torchcost.api import CostCounter as CostCounter, count as count
+    from torchcost.cost import Cost as Cost
+    from torchcost.errors import TorchCostError as TorchCostError
+    from torchcost.handlers.registry import handles as handles
+    from torchcost.handlers.work import Work as Work
+    from torchcost.report import Report as Report
+    from torchcost.tree.node import Node as Node
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Cost": "torchcost.cost",
+    "CostCounter": "torchcost.api",
+    "Node": "torchcost.tree.node",
+    "Report": "torchcost.report",
+    "TorchCostError": "torchcost.errors",
+    "Work": "torchcost.handlers.work",
+    "count": "torchcost.api",
+    "handles": "torchcost.handlers.registry",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name on first use, so that `import torchcost` does not import torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'torchcost' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

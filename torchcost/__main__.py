@@ -1,0 +1,5 @@
+"""`python -m torchcost`: the command line."""
+
+from torchcost.cli import main
+
+main()

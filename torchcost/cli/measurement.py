@@ -1,0 +1,242 @@
+"""Measures what a request names: builds the model, makes its inputs, counts it on fakes or, if it must be, for real."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses import FakeTensor
+
+from torchcost.api import count
+from torchcost.cli.guesses import guess, likely_input
+from torchcost.cli.inputs import arguments, called, parse
+from torchcost.cli.request import Request
+from torchcost.errors import ConfigurationError, FakeExecutionError, MeasurementError, ModelError, TorchCostError
+from torchcost.handlers.call import tensors_in
+from torchcost.report import Report
+from torchcost.specs import Source, build, close_match, locate, one_line, told
+from torchcost.trace.inputs import Arguments
+
+__all__ = ["measure"]
+
+Tell = Callable[[str], None]
+
+
+def measure(request: Request, tell: Tell) -> Report:
+    """The report of the requested run; `tell` hears what was assumed and what had to be done otherwise.
+
+    A model is built on the meta device and run on fakes, which needs no memory. One that needs real data is built again
+    on the CPU and run for real; the counts are the same.
+    """
+    _check(request)
+    source = locate(request.model, kwargs=request.kwargs, app_dir=request.app_dir)
+    model = build(source, device=_build_device(request), tell=tell)
+    inputs = _inputs(request, source, model, tell)
+    _check_call(model, inputs)
+    if request.execution != "auto":
+        return _counted(model, inputs, request, request.execution)
+    outcome = _on_fakes(model, inputs, request)
+    if isinstance(outcome, Report):
+        return outcome
+    _check_real_run(source, model, outcome)
+    real = _real(source, model, request)
+    report = _counted(real, _inputs(request, source, real, lambda note: None), request, "real")
+    tell(f"'{source.name}' needs real data ({outcome.reason}); it was run for real on {_device(real)}.")
+    return report
+
+
+def _check(request: Request) -> None:
+    if request.inputs and request.inputs_from:
+        raise ConfigurationError("Both --input and --inputs are given. Leave one out.")
+    if request.execution == "real" and request.device == "meta":
+        raise ConfigurationError("A model on meta has no data to run on. Leave --execution real or --device meta out.")
+    try:
+        torch.device("cpu" if request.device == "auto" else request.device)
+    except RuntimeError as error:
+        raise ConfigurationError(f"--device '{request.device}' is no device. Type auto, meta, cpu, cuda.") from error
+
+
+def _build_device(request: Request) -> str:
+    return "cpu" if request.device == "auto" and request.execution == "real" else request.device
+
+
+def _real(source: Source, model: nn.Module, request: Request) -> nn.Module:
+    """The model with data: itself, or built again where it has none."""
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        return build(source, device="cpu" if request.device in ("auto", "meta") else request.device)
+    return model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refusal:
+    """Why a run on fakes did not do: in a few words, and as the error that is raised where a real run is no way out."""
+
+    reason: str
+    error: MeasurementError
+
+
+def _on_fakes(model: nn.Module, inputs: Arguments, request: Request) -> Report | _Refusal:
+    """The report of a run on fakes, or what stood against it, without the traceback that keeps its tensors alive."""
+    try:
+        with _unlogged("torch._subclasses.fake_tensor"):
+            return _counted(model, inputs, request, "fake")
+    except FakeExecutionError as error:
+        reason = str(error).partition(" needs real data")[0].partition(". ")[0]
+        return _Refusal(reason=reason, error=FakeExecutionError(str(error)))
+    except ModelError as error:
+        return _Refusal(reason=one_line(told(error.__cause__ or error), 80), error=ModelError(str(error)))
+
+
+@contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    """Torch logs a traceback of what it then raises; the latter is enough."""
+    logger = logging.getLogger(name)
+    was, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was
+
+
+def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: Any) -> Report:
+    try:
+        return count(
+            model,
+            inputs.args,
+            inputs.kwargs,
+            mode=request.mode,  # type: ignore[arg-type]  # the option offers these two
+            backward=request.backward,
+            execution=execution,
+            strict=request.strict,
+        )
+    except TorchCostError as error:
+        raise type(error)(_typed(str(error))) from error
+    except Exception as error:  # the model's own exception
+        raise ModelError(_failure(error, inputs)) from error
+
+
+def _typed(message: str) -> str:
+    """A message of the Python interface, its cure in the command line's words."""
+    return reduce(lambda text, words: text.replace(*words), _WORDS, message)
+
+
+_WORDS = (
+    (" in ''", " in the root"),
+    ("Build the model with weights and count it with execution='real'", "Type --execution auto"),
+    ("execution='fake' or 'auto'", "--execution auto"),
+    ("execution='real'", "--execution real"),
+    ("without strict=True", "without --strict"),
+)
+
+
+def _failure(error: Exception, inputs: Arguments) -> str:
+    """Where forward failed and on what: the note that `count` left on the exception, in one line."""
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith("torchcost: "))
+    place = next(notes, "torchcost: forward failed").removeprefix("torchcost: ").partition(". Check")[0]
+    place = _typed(place.replace("forward failed", "forward() failed"))
+    given = ", ".join(_shape(tensor) for tensor in tensors_in((inputs.args, tuple(inputs.kwargs.values()))))
+    return f"{place}: {told(error)}. Inputs were {given or 'no tensors'}; change them with --input or --inputs."
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}[{','.join(map(str, tensor.shape))}]"
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def _inputs(request: Request, source: Source, model: nn.Module, tell: Tell) -> Arguments:
+    if request.inputs_from:
+        return called(request.inputs_from, app_dir=request.app_dir)
+    specs = [parse(text) for text in request.inputs]
+    if not specs and _required(model):
+        specs = guess(source, model)
+        tell(f"no input given, assumed {' '.join(f'--input {_quoted(str(spec))}' for spec in specs)}")
+    first = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), None)
+    default = first.dtype if first is not None else torch.get_default_dtype()
+    return arguments(specs, default=default, device=_device(model))
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if "[" in text else text
+
+
+def _device(model: nn.Module) -> torch.device:
+    """Where a model's inputs belong; those of a model on meta are real ones, which its fake run takes for shapes."""
+    first = next((tensor for tensor in (*model.parameters(), *model.buffers()) if not tensor.is_meta), None)
+    return first.device if first is not None else torch.device("cpu")
+
+
+def _required(model: nn.Module) -> list[inspect.Parameter]:
+    """The parameters of forward that must be given."""
+    return [p for p in _parameters(model) if p.default is p.empty]
+
+
+def _parameters(model: nn.Module) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(model.forward).parameters.values())
+    except (ValueError, TypeError):  # a scripted or compiled forward may show no signature
+        return []
+
+
+def _check_call(model: nn.Module, inputs: Arguments) -> None:
+    """Raises where forward cannot take these inputs, with the option to type."""
+    parameters = _parameters(model)
+    if not parameters:
+        return
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for name in inputs.kwargs:
+            if name not in named:
+                hint = close_match(name, named) or f" It takes: {', '.join(named)}."
+                raise ConfigurationError(f"forward() takes no '{name}'.{hint}")
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(inputs.args) > len(positional) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise ConfigurationError(
+            f"forward() takes ({', '.join(positional)}), not {len(inputs.args)} inputs. Leave an --input out."
+        )
+    given = {*positional[: len(inputs.args)], *inputs.kwargs}
+    missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
+    if missing:
+        raise ModelError(
+            f"forward() missing {' and '.join(map(repr, missing))}. "
+            f"Pass {' '.join(f'--input {likely_input(model, name)}' for name in missing)} or --inputs mod:fn."
+        )
+
+
+# --- running for real ------------------------------------------------------------------------------------------------
+
+
+def _check_real_run(source: Source, model: nn.Module, refusal: _Refusal) -> None:
+    """Raises where a real run would not fit into memory, or would meet what the run on fakes left behind."""
+    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()) if tensor.is_meta)
+    if weights > _memory():
+        if isinstance(refusal.error, ModelError):
+            raise refusal.error
+        raise FakeExecutionError(
+            f"'{source.name}' needs real data ({refusal.reason}), and its weights of {weights:,} B do not fit "
+            "into this machine's memory. Type --model-kwargs for a smaller one."
+        )
+    gc.collect()
+    if any(issubclass(type(kept), FakeTensor) for kept in gc.get_objects()):
+        raise FakeExecutionError(
+            f"'{source.name}' keeps tensors of a run in a cache of its own, so it cannot be run on fakes and then for "
+            "real. Type --execution real"
+        )
+
+
+def _memory() -> float:
+    """Bytes of this machine's memory; infinite where the system does not tell."""
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= set(getattr(os, "sysconf_names", ())):
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,96 @@
+"""Options that commands share: which model, with which inputs, measured how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce, wraps
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from torchcost.cli.request import Request
+
+__all__ = ["HELP_NAMES", "is_verbose", "measuring", "verbose"]
+
+HELP_NAMES = ["-h", "--help"]
+
+_verbosity = {"shown": False}
+
+
+def _set_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    _verbosity["shown"] = value or (context.parent is not None and _verbosity["shown"])
+
+
+def is_verbose() -> bool:
+    """Whether -v was given, before or after the command."""
+    return _verbosity["shown"]
+
+
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_set_verbose,
+    help="Show the traceback of an error.",
+)
+
+
+def _complete_model(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+MODEL_HELP = """\b
+MODEL is one of
+  module:attr, file.py:attr    an nn.Module, or a class or function that makes one
+  torchvision:NAME, timm:NAME  a registered model
+  hf:DIR, hf:CLASS             transformers, by a local config.json or a configuration class
+  report.json                  a saved report: nothing is measured again
+No weights are loaded and nothing is downloaded."""
+
+_MEASURING = (
+    click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="[NAME=][DTYPE:]SHAPE[@LOW..HIGH]",
+        help="One input of the model; repeat it for several. 1,3,224,224 or ids=int64:1,128@0..30521; "
+        "[3,800,800] is a list that holds one tensor. Guessed where the model tells.",
+    ),
+    click.option(
+        "--inputs",
+        "inputs_from",
+        metavar="MODULE:CALLABLE",
+        help="A function that returns the inputs: a tensor, a tuple, (args, kwargs), or a mapping.",
+    ),
+    click.option("--model-kwargs", metavar="JSON", help="Keyword arguments for what makes the model."),
+    click.option("--app-dir", default=".", metavar="DIR", help="Search this folder for modules and files [.]."),
+    click.option("--mode", type=click.Choice(["eval", "train"]), default="eval", help="Mode of the model [eval]."),
+    click.option("--backward", is_flag=True, help="Count the backward pass too."),
+    click.option(
+        "--execution",
+        type=click.Choice(["auto", "fake", "real"]),
+        default="auto",
+        help="Compute shapes only (fake), or numbers too (real); auto is fake where the model allows it.",
+    ),
+    click.option("--device", default="auto", metavar="DEVICE", help="Build on meta, cpu or cuda [auto]."),
+    click.option("--strict", is_flag=True, help="Fail if anything has no counting rule."),
+    verbose,
+)
+
+
+def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the measuring options; it gets them as one `request`, beside its `model`."""
+
+    @wraps(command)
+    def collected(**given: Any) -> Any:
+        request = Request(**{name: given.pop(name) for name in Request.__dataclass_fields__})
+        return command(request=request, **given)
+
+    return reduce(lambda wrapped, option: option(wrapped), reversed(_MEASURING), collected)
+
+
+def model_argument(*, required: bool = True) -> Callable[[Any], Any]:
+    return click.argument("model", required=required, shell_complete=_complete_model)

@@ -1,0 +1,60 @@
+"""The exception tree.
+
+TorchCostError                   every error of this package; carries the exit code of the command line
+├── ConfigurationError           the request is wrong: an argument, a model spec, a column (also a ValueError)
+│   ├── HandlerError             a counting rule is wrong: registered twice, or returned the wrong thing
+│   └── ReportError              a saved report cannot be read
+└── MeasurementError             the request is fine, the model could not be measured
+    ├── FakeExecutionError       the model does not run on fake tensors
+    ├── ModelError               building or calling the model failed
+    └── UncountedError           strict counting met work without a rule
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigurationError",
+    "FakeExecutionError",
+    "HandlerError",
+    "MeasurementError",
+    "ModelError",
+    "ReportError",
+    "TorchCostError",
+    "UncountedError",
+]
+
+
+class TorchCostError(RuntimeError):
+    """Any error of torchcost; its message says what happened, where, and what to type next."""
+
+    exit_code = 3
+
+
+class ConfigurationError(TorchCostError, ValueError):
+    """The request cannot be carried out as written."""
+
+    exit_code = 2
+
+
+class HandlerError(ConfigurationError):
+    """A counting rule was registered twice, for no countable target, or returned something else than Work."""
+
+
+class ReportError(ConfigurationError):
+    """A file or mapping is not a report of a schema this version reads."""
+
+
+class MeasurementError(TorchCostError):
+    """The model could not be measured."""
+
+
+class FakeExecutionError(MeasurementError):
+    """The model needs real data: it cannot run on fake tensors."""
+
+
+class ModelError(MeasurementError):
+    """The model could not be built, or its forward failed."""
+
+
+class UncountedError(MeasurementError):
+    """Strict counting met operators or modules that have no counting rule."""

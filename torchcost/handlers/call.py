@@ -1,0 +1,144 @@
+"""One call as a counting rule sees it: a module's or an operator's arguments and outputs by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch._ops import OpOverload
+
+__all__ = ["Call", "Target", "is_holder", "leaves_in", "storage_id", "tensors_in"]
+
+Target = type[nn.Module] | OpOverload | Any  # Any: higher-order operators have no public type
+Layout = Mapping[str, tuple[int, object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Call:
+    """The real arguments and output of one call; lives only while a rule looks at it.
+
+    `call["weight"]` is an argument by its schema's name (an operator) or its forward's (a module), defaults filled in.
+    `weights` holds the storages of parameters and buffers, so that operands can be told from inputs.
+    """
+
+    target: Target
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+    module: Any = None
+    weights: Mapping[int, object] | frozenset[int] = frozenset()
+
+    def __getitem__(self, name: str) -> Any:
+        position, default = _layout(self.target)[name]
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    @property
+    def input(self) -> Any:
+        """The first argument, whatever its name."""
+        return self.args[0] if self.args else next(iter(self.kwargs.values()))
+
+    @property
+    def out(self) -> torch.Tensor:
+        """The first output tensor."""
+        return next(tensors_in(self.output))
+
+    @property
+    def elements(self) -> int:
+        """Elements of the first output tensor."""
+        return self.out.numel()
+
+    @property
+    def is_complex(self) -> bool:
+        return any(tensor.is_complex() for tensor in tensors_in(self.output))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that is computed in: that of the first floating operand, else of the first."""
+        operands = list(self.operands())
+        floating = (t.dtype for t in operands if t.is_floating_point() or t.is_complex())
+        return next(floating, operands[0].dtype if operands else self.out.dtype)
+
+    def operands(self) -> Iterator[torch.Tensor]:
+        """Each distinct tensor that goes in: the arguments, and for a module its parameters and buffers."""
+        state = (*self.module.parameters(), *self.module.buffers()) if self.module is not None else ()
+        seen = set()
+        for tensor in tensors_in((self.args, tuple(self.kwargs.values()), state)):
+            if (key := _identity(tensor)) not in seen:
+                seen.add(key)
+                yield tensor
+
+    def is_weight(self, tensor: torch.Tensor) -> bool:
+        return storage_id(tensor) in self.weights
+
+
+def tensors_in(value: object) -> Iterator[torch.Tensor]:
+    """The tensors of nested tuples, lists and mappings, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from tensors_in(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_in(item)
+
+
+def leaves_in(value: object) -> Iterator[object]:
+    """What is left when tuples, lists, mappings and objects with attributes (dataclasses, outputs) are taken apart."""
+    stack, seen = [value], set[int]()
+    while stack:
+        item = stack.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, Mapping):
+            stack.extend(reversed(list(item.values())))
+        elif isinstance(item, tuple | list):
+            stack.extend(reversed(item))
+        elif is_holder(item):
+            stack.extend(reversed(list(vars(item).values())))
+        else:
+            yield item
+
+
+def is_holder(value: object) -> bool:
+    """Whether a value is an object that holds others as attributes; tensors, modules, classes, functions are not."""
+    return hasattr(value, "__dict__") and not isinstance(value, torch.Tensor | ModuleType) and not callable(value)
+
+
+def storage_id(tensor: torch.Tensor) -> int | None:
+    """What identifies the memory of a tensor, for real and fake ones alike; None where it has no storage of its own."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError, ValueError):  # sparse, nested, opaque, not yet initialized tensors
+        return None
+
+
+def _identity(tensor: torch.Tensor) -> object:
+    storage = storage_id(tensor)
+    if storage is None or tensor.is_nested:  # a nested tensor of strided layout has no shape
+        return id(tensor)
+    return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+@cache
+def _layout(target: Target) -> Layout:
+    if isinstance(target, OpOverload):
+        return {
+            argument.name: (position, argument.default_value if argument.has_default_value() else None)
+            for position, argument in enumerate(target._schema.arguments)
+        }
+    return _parameters(getattr(target, "forward", target.__call__))
+
+
+def _parameters(function: Callable[..., object]) -> Layout:
+    names = list(inspect.signature(function).parameters.values())[1:]
+    return {p.name: (i, None if p.default is p.empty else p.default) for i, p in enumerate(names)}

@@ -1,0 +1,324 @@
+"""Reductions: sums, norms, variances, scans and orders of many elements into few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import inf, prod
+
+import torch
+from torch import nn
+
+from torchcost.handlers.call import Call
+from torchcost.handlers.logarithm import ceil_log2
+from torchcost.handlers.movement import least, most
+from torchcost.handlers.pointwise import Operations, argument, operations, operators, real_flops
+from torchcost.handlers.registry import handles
+from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only
+from torchcost.handlers.work import Work, formula
+
+aten = torch.ops.aten
+
+
+@formula
+def fold(*, elements: int, results: int, each: int) -> Work:
+    """y[r] = x[r, 1] + ... + x[r, n]: one operation less than elements; likewise products, comparisons, and scans.
+
+    other_flops = (elements - results) * each
+    """
+    return Work(other_flops=(elements - results) * each)
+
+
+@formula
+def mean(*, elements: int, each: int) -> Work:
+    """y[r] = (x[r, 1] + ... + x[r, n]) / n: n - 1 additions and a division.
+
+    other_flops = elements * each
+    """
+    return Work(other_flops=elements * each)
+
+
+@formula
+def variance(*, elements: int, results: int, root: bool, each: int) -> Work:
+    """y[r] = sum of (x[r, i] - mean) squared / (n - correction); `root` takes the square root of it.
+
+    The mean is n operations of a row of n, the deviations n, their squares n, their sum and division n.
+
+    other_flops = 4 * elements * each + (results if root else 0)
+    """
+    return Work(other_flops=4 * elements * each + (results if root else 0))
+
+
+@formula
+def norm(*, elements: int, results: int, before: int, after: int) -> Work:
+    """y[r] = (sum of |x[r, i]| ** p) ** (1 / p): `before` operations an element make a term, `after` a root.
+
+    other_flops = elements * before + (elements - results) + results * after
+    """
+    return Work(other_flops=elements * before + (elements - results) + results * after)
+
+
+@formula
+def logsumexp(*, elements: int, results: int) -> Work:
+    """y[r] = max + log(sum of exp(x[r, i] - max)).
+
+    other_flops = 2 * (elements - results) + 2 * elements + 2 * results
+    """
+    return Work(other_flops=2 * (elements - results) + 2 * elements + 2 * results)
+
+
+@formula
+def order(*, elements: int, comparisons: int) -> Work:
+    """y[r]: x[r] in order, wholly (sort) or in part (median, topk): ceil(log2(n)) comparisons an element of a row of n.
+
+    other_flops = elements * comparisons
+    """
+    return Work(other_flops=elements * comparisons)
+
+
+@formula
+def tally(*, elements: int, each: int) -> Work:
+    """y[bin of x[i]] += weight[i]: an addition, and in even bins a difference and a product to find the bin.
+
+    other_flops = elements * each
+    """
+    return Work(other_flops=elements * each)
+
+
+@formula
+def segments(*, elements: int, divisions: int) -> Work:
+    """y[s] = initial + x[i] + ... over the segment s, or its products, comparisons; a mean divides each segment's sum.
+
+    other_flops = elements + divisions
+    """
+    return Work(other_flops=elements + divisions)
+
+
+DECOMPOSED: Mapping[type[nn.Module], str] = {
+    nn.CosineSimilarity: "linalg_vector_norm, clamp_min, div, mul, sum",
+    nn.PairwiseDistance: "sub, add, norm",
+}
+"""Modules that are counted by the operators they run."""
+
+# --- sums, products, extremes ----------------------------------------------------------------------------------------
+
+PRODUCT = Operations(products=1)
+
+
+@handles(aten.sum, aten.nansum)
+def _(call: Call) -> Work:
+    return _fold(call.input, call.out, each=real_flops(call.out))
+
+
+@handles(aten.prod)
+def _(call: Call) -> Work:
+    return _fold(call.input, call.out, each=PRODUCT.flops(call.out.dtype))
+
+
+@handles(aten.max, aten.min, aten.amax, aten.amin, traffic=first_output_only)
+def _(call: Call) -> Work:
+    return _fold(call.input, call.out, each=real_flops(call.out))
+
+
+@handles(aten.aminmax, aten._aminmax)
+def _(call: Call) -> Work:
+    """Both extremes, each by a fold of its own."""
+    return _fold(call.input, call.out, each=2 * real_flops(call.out))
+
+
+@handles(*operators("_foreach_max"))
+def _(call: Call) -> Work:
+    elements = sum(tensor.numel() for tensor in call.input)
+    return fold(elements=elements, results=len(call.input), each=real_flops(call.out))
+
+
+@handles(aten.mean)
+def _(call: Call) -> Work:
+    return mean(elements=call.input.numel(), each=real_flops(call.out))
+
+
+def _fold(x: torch.Tensor, y: torch.Tensor, *, each: int) -> Work:
+    """An empty input has results, but nothing to fold."""
+    return fold(elements=x.numel(), results=least(x.numel(), y.numel()), each=each)
+
+
+def _diagonal(call: Call) -> Traffic:
+    read = access(call, call.input, least(*call.input.shape))
+    return replace(every_operand_once(call), reads=(read,))
+
+
+@handles(aten.trace, traffic=_diagonal)
+def _(call: Call) -> Work:
+    return fold(elements=least(*call.input.shape), results=1, each=real_flops(call.out))
+
+
+@handles(aten.any, aten.all, aten.argmax, aten.argmin, aten.count_nonzero, aten.searchsorted, aten.bucketize)
+@handles(*operators("_is_all_true _is_any_true hash_tensor"))
+def _(call: Call) -> Work:
+    """The results are integers or bools: no floating-point operation."""
+    return Work()
+
+
+# --- variances and norms ---------------------------------------------------------------------------------------------
+
+
+@handles(aten.var, aten.var_mean)
+def _(call: Call) -> Work:
+    return _variance(call, root=False)
+
+
+@handles(aten.std, aten.std_mean)
+def _(call: Call) -> Work:
+    return _variance(call, root=True)
+
+
+def _variance(call: Call, *, root: bool) -> Work:
+    x = call.input
+    return variance(elements=x.numel(), results=call.elements, root=root, each=real_flops(x))
+
+
+@handles(aten.norm, aten.native_norm)
+def _(call: Call) -> Work:
+    return _norm([call.input], [call.out], argument(call, "p", absent=2))
+
+
+@handles(aten.linalg_vector_norm)
+def _(call: Call) -> Work:
+    return _norm([call.input], [call.out], call["ord"])
+
+
+@handles(*operators("_foreach_norm"))
+def _(call: Call) -> Work:
+    return _norm(call.input, call.output, call["ord"])
+
+
+@handles(*operators("_foreach_powsum"))
+def _(call: Call) -> Work:
+    return _norm(call.input, call.output, call["ord"], root=False)
+
+
+@handles(*operators("linalg__powsum"))
+def _(call: Call) -> Work:
+    return _norm([call.input], [call.out], call["ord"], root=False)
+
+
+@handles(aten.dist)
+def _(call: Call) -> Work:
+    """The norm of a difference, of the shapes' common one."""
+    shape = torch.broadcast_shapes(call["self"].shape, call["other"].shape)
+    before, after = _terms(call["p"], call.is_complex)
+    return norm(elements=prod(shape), results=1, before=before + 1, after=after)
+
+
+@handles(aten.renorm)
+def _(call: Call) -> Work:
+    """A slice's norm, maxnorm / (norm + eps) where that is larger (3 a slice), and the slice times it."""
+    x = call.input
+    before, after = _terms(call["p"], x.is_complex())
+    return norm(elements=x.numel(), results=x.shape[call["dim"]], before=before + 1, after=after + 3)
+
+
+def _norm(xs: Sequence[torch.Tensor], ys: Sequence[torch.Tensor], p: float | None, *, root: bool = True) -> Work:
+    elements, results = sum(x.numel() for x in xs), sum(y.numel() for y in ys)
+    before, after = _terms(2 if p is None else p, any(x.is_complex() for x in xs))
+    return norm(elements=elements, results=least(elements, results), before=before, after=after if root else 0)
+
+
+def _terms(p: float, is_complex: bool) -> tuple[int, int]:
+    """Operations for |x| ** p, and for the root: squares and a square root; absolute values alone; or both powers."""
+    if p == 2:
+        return (3 if is_complex else 1), 1
+    return (1, 0) if p in (0, 1, inf, -inf) else (2, 1)
+
+
+@handles(aten.logsumexp)
+def _(call: Call) -> Work:
+    return logsumexp(elements=call.input.numel(), results=call.elements)
+
+
+# --- scans -----------------------------------------------------------------------------------------------------------
+
+
+@handles(aten.cumsum)
+def _(call: Call) -> Work:
+    return _scan(call, Operations(sums=1))
+
+
+@handles(aten.cumprod)
+def _(call: Call) -> Work:
+    return _scan(call, PRODUCT)
+
+
+@handles(aten.cummax, aten.cummin, traffic=first_output_only)
+def _(call: Call) -> Work:
+    return _scan(call, Operations(sums=1))
+
+
+@handles(aten._cummax_helper, aten._cummin_helper)
+def _(call: Call) -> Work:
+    """Scans into results that it is given: it returns none."""
+    return fold(**_rows(call.input, call["dim"]), each=real_flops(call.input))
+
+
+@handles(aten.logcumsumexp, aten._logcumsumexp)
+def _(call: Call) -> Work:
+    return _scan(call, operations("log(exp(x) + exp(y))"))
+
+
+def _scan(call: Call, each: Operations) -> Work:
+    return fold(**_rows(call.out, call["dim"]), each=each.flops(call.out.dtype))
+
+
+def _rows(tensor: torch.Tensor, dim: int) -> dict[str, int]:
+    return {"elements": tensor.numel(), "results": tensor.numel() // most(_size(tensor, dim), 1)}
+
+
+def _size(tensor: torch.Tensor, dim: int | None) -> int:
+    """The size of a dimension; of the whole tensor where none is given."""
+    if dim is None or not tensor.dim():
+        return tensor.numel()
+    return tensor.shape[dim]
+
+
+# --- orders: indices, inverses and counts belong to memory -----------------------------------------------------------
+
+
+@handles(aten.sort, aten.topk, aten.kthvalue, aten.mode, aten.median, aten.nanmedian, traffic=first_output_only)
+@handles(aten._unique, aten._unique2, aten.unique_dim, traffic=first_output_only)
+def _(call: Call) -> Work:
+    """Data decide how much of the order a selection or `unique` needs: the whole is the bound that counts."""
+    x = call.input
+    comparisons = ceil_log2(_size(x, argument(call, "dim"))) if x.is_floating_point() else 0
+    return order(elements=x.numel(), comparisons=comparisons)
+
+
+@handles(aten.unique_consecutive, aten.unique_dim_consecutive, traffic=first_output_only)
+def _(call: Call) -> Work:
+    """Each element is compared with its neighbour."""
+    return order(elements=call.input.numel(), comparisons=real_flops(call.input))
+
+
+# --- histograms and segments -----------------------------------------------------------------------------------------
+
+
+@handles(aten.histc)
+def _(call: Call) -> Work:
+    return tally(elements=call.input.numel(), each=3 * real_flops(call.out))
+
+
+@handles(aten.histogram, aten.bincount)
+@handles(*operators("_histogramdd_from_bin_cts _histogramdd_from_bin_tensors"))
+def _(call: Call) -> Work:
+    return tally(elements=call.input.numel(), each=real_flops(call.out))
+
+
+@handles(*operators("_histogramdd_bin_edges"))
+def _(call: Call) -> Work:
+    """The smallest and the largest of each dimension."""
+    return tally(elements=call.input.numel(), each=2 * real_flops(call.input))
+
+
+@handles(aten.segment_reduce)
+def _(call: Call) -> Work:
+    divisions = call.elements if call["reduce"] == "mean" else 0
+    return segments(elements=call.input.numel(), divisions=divisions)

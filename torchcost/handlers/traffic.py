@@ -1,0 +1,174 @@
+"""The compulsory traffic of a call: which elements it must read and write once, whatever it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from torchcost.handlers.call import Call, storage_id, tensors_in
+
+__all__ = [
+    "SPARSE_LAYOUTS",
+    "Access",
+    "Traffic",
+    "every_operand_once",
+    "first_output_only",
+    "first_outputs",
+    "nothing_moves",
+    "overwrites",
+    "reads_only",
+    "sparse_parts",
+    "stored_elements",
+]
+
+SPARSE_LAYOUTS = {
+    torch.sparse_coo: ("_values", "_indices"),
+    torch.sparse_csr: ("values", "crow_indices", "col_indices"),
+    torch.sparse_csc: ("values", "ccol_indices", "row_indices"),
+    torch.sparse_bsr: ("values", "crow_indices", "col_indices"),
+    torch.sparse_bsc: ("values", "ccol_indices", "row_indices"),
+}
+"""What a sparse tensor of each layout stores; the values come first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Elements of one tensor that are touched once."""
+
+    elements: int
+    itemsize: int
+    weight: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        return self.elements * self.itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What a call reads and writes, and which of what it writes is newly materialised for the caller."""
+
+    reads: tuple[Access, ...] = ()
+    writes: tuple[Access, ...] = ()
+    activations: tuple[Access, ...] = ()
+
+
+def every_operand_once(call: Call) -> Traffic:
+    """Each operand read once, each new output written once; what is written in place is read and written."""
+    return Traffic(
+        reads=_reads(call),
+        writes=(*_in_place(call), *_new(call, tensors_in(call.output))),
+        activations=_new(call, tensors_in(call.output)),
+    )
+
+
+def first_output_only(call: Call) -> Traffic:
+    """As every operand once, but only the first output is the caller's: masks, indices, statistics are not counted."""
+    first = list(tensors_in(call.output))[:1]
+    return Traffic(
+        reads=_reads(call),
+        writes=(*_in_place(call), *_new(call, first)),
+        activations=_new(call, first),
+    )
+
+
+def first_outputs(count: int) -> Callable[[Call], Traffic]:
+    """As every operand once, but only the first few of a tuple of outputs are the caller's."""
+
+    def traffic(call: Call) -> Traffic:
+        return every_operand_once(replace(call, output=call.output[:count]))
+
+    return traffic
+
+
+def overwrites(call: Call) -> Traffic:
+    """A destination that is written without being read: `copy_`, `fill_`, random draws."""
+    written = {id(tensor) for tensor in _written(call)}
+    return Traffic(
+        reads=tuple(access(call, tensor) for tensor in call.operands() if id(tensor) not in written),
+        writes=(*_in_place(call), *_new(call, tensors_in(call.output))),
+        activations=_new(call, tensors_in(call.output)),
+    )
+
+
+def nothing_moves(call: Call) -> Traffic:
+    """Memory is allocated, nothing is read or written: `empty`."""
+    return Traffic(activations=_new(call, tensors_in(call.output)))
+
+
+def reads_only(*names: str) -> Callable[[Call], Traffic]:
+    """As first output only, but made from these arguments alone: the others lend a shape, or are masks."""
+
+    def traffic(call: Call) -> Traffic:
+        return first_output_only(replace(call, args=(), kwargs={name: call[name] for name in names}))
+
+    return traffic
+
+
+def access(call: Call, tensor: torch.Tensor, elements: int | None = None) -> Access:
+    """An access to `elements` of a tensor, by default all that are stored."""
+    count = stored_elements(tensor) if elements is None else elements
+    return Access(elements=count, itemsize=tensor.element_size(), weight=call.is_weight(tensor))
+
+
+def stored_elements(tensor: torch.Tensor) -> int:
+    """Elements that a tensor really holds: an expanded dimension (stride 0) is one."""
+    if tensor.layout in SPARSE_LAYOUTS:
+        return sparse_parts(tensor)[0].numel()
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_mkldnn:
+        return tensor.numel()
+    return prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != 0)
+
+
+def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The values and the indices that a sparse tensor stores, fetched where no dispatch mode sees it."""
+    with _disable_current_modes(), torch.no_grad():
+        return tuple(getattr(tensor, name)() for name in SPARSE_LAYOUTS[tensor.layout])
+
+
+def _accesses(call: Call, tensor: torch.Tensor) -> tuple[Access, ...]:
+    """What a whole operand or output is made of: its elements, or a sparse tensor's values and indices."""
+    if tensor.layout not in SPARSE_LAYOUTS:
+        return (access(call, tensor),)
+    return tuple(replace(part, weight=call.is_weight(tensor)) for part in _fresh(tensor))
+
+
+def _reads(call: Call) -> tuple[Access, ...]:
+    return tuple(part for tensor in call.operands() for part in _accesses(call, tensor))
+
+
+def _new(call: Call, outputs: Iterable[torch.Tensor]) -> tuple[Access, ...]:
+    """The outputs that are no alias of an operand, each storage once."""
+    seen = {storage_id(tensor) for tensor in call.operands()} - {None}
+    fresh: list[Access] = []
+    for tensor in outputs:
+        storage = storage_id(tensor)
+        if storage not in seen:
+            fresh.extend(_fresh(tensor))
+            seen |= {storage} - {None}
+    return tuple(fresh)
+
+
+def _fresh(tensor: torch.Tensor) -> Iterator[Access]:
+    for part in sparse_parts(tensor) if tensor.layout in SPARSE_LAYOUTS else (tensor,):
+        yield Access(elements=part.numel(), itemsize=part.element_size())
+
+
+def _in_place(call: Call) -> tuple[Access, ...]:
+    return tuple(access(call, tensor, tensor.numel()) for tensor in _written(call))
+
+
+def _written(call: Call) -> Iterator[torch.Tensor]:
+    """The operands a call writes: by the schema of an operator, by a module's outputs that are its inputs."""
+    if call.module is None:
+        arguments = getattr(call.target, "_schema", None)
+        for argument in arguments.arguments if arguments is not None else ():
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                yield from tensors_in(call[argument.name])
+    elif getattr(call.module, "inplace", False):
+        operands = {storage_id(tensor) for tensor in tensors_in((call.args, tuple(call.kwargs.values())))}
+        yield from (tensor for tensor in tensors_in(call.output) if storage_id(tensor) in operands)

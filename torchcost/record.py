@@ -1,0 +1,80 @@
+"""What is kept of a run once its tensors are gone: one record per distinct call, one entry per module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torchcost.cost import Cost, TensorSpec
+
+__all__ = ["ModuleEntry", "ParameterEntry", "Phase", "Record", "Trace"]
+
+Phase = Literal["forward", "backward", "recompute"]
+PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """`times` equal calls of one operator or claimed module, with the equation that priced each of them.
+
+    `cost` is of one call; None where no rule is known. It holds no tensor and no module, so it outlives both.
+    """
+
+    path: str
+    target: str
+    phase: Phase
+    cost: Cost | None
+    dtype: str
+    claimed: bool = False
+    equation: str = ""
+    terms: tuple[tuple[str, int], ...] = ()
+    times: int = 1
+
+    @property
+    def total(self) -> Cost | None:
+        return None if self.cost is None else self.cost * self.times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterEntry:
+    """A parameter or buffer of a module. Entries of one `key` are one tensor under several names (tied weights)."""
+
+    name: str
+    key: int
+    elements: int
+    nbytes: int
+    kind: Literal["trainable", "frozen", "buffer", "unsaved buffer"]
+    used: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleEntry:
+    """A module of the model: how often it ran, and the tensors that its first call took and gave.
+
+    `details` are its constructor's figures as it prints them. `in_parent` marks children whose work a claimed parent's
+    formula counts.
+    """
+
+    path: str
+    type: str
+    calls: int = 0
+    details: str = ""
+    in_parent: bool = False
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    parameters: tuple[ParameterEntry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One observed run: its modules in the order of the model, its records in the order they first ran."""
+
+    modules: tuple[ModuleEntry, ...]
+    records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
+    complete: bool = True
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def of_phase(self, phase: Phase) -> Iterator[Record]:
+        yield from (record for record in self.records if record.phase == phase)

@@ -1,0 +1,83 @@
+"""Which module a backward operator belongs to: autograd's sequence numbers, noted where modules begin and end.
+
+Every autograd node takes the next number of its thread's counter when forward makes it. A change of module is noted
+with the counter's value; in backward the running node's number then falls after the change that was in force when the
+node was made, whatever the order in which backward runs.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from torchcost.record import Phase
+
+__all__ = ["Attribution", "in_backward"]
+
+_ACCUMULATE_GRAD = 2**64 - 1
+
+
+def in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
+
+
+def next_sequence_number() -> int:
+    return torch._C._autograd._get_sequence_nr()
+
+
+class Attribution:
+    """The module in force at each autograd sequence number; `owners` maps a parameter's id to its module's path."""
+
+    def __init__(self, owners: Mapping[int, str]) -> None:
+        self._owners = owners
+        self._starts: list[int] = []
+        self._paths: list[str] = []
+        self._passed = 0
+
+    def change(self, path: str) -> None:
+        """From here on nodes are made by the module at `path`."""
+        self._passed = next_sequence_number()
+        self._begin(self._passed, path)
+
+    def passed(self, path: str) -> None:
+        """An operator of `path` was reached: the nodes made since the last one are its own.
+
+        Autograd makes a node just before its operator is dispatched. This tells nodes that backward itself makes
+        (double backward), which belong to the module whose backward runs.
+        """
+        number = next_sequence_number()
+        if number > self._passed:
+            self._begin(self._passed, path)
+            self._passed = number
+
+    def _begin(self, number: int, path: str) -> None:
+        if self._starts and self._starts[-1] == number:
+            self._paths[-1] = path
+        elif not self._paths or self._paths[-1] != path:
+            self._starts.append(number)
+            self._paths.append(path)
+
+    def owner(self, node: Any) -> str:
+        """The path that the running backward node belongs to; the root where no node runs."""
+        if node is None:
+            return ""
+        number = node._sequence_nr()
+        if number == _ACCUMULATE_GRAD:
+            return self._owners.get(id(getattr(node, "variable", None)), "")
+        place = bisect_right(self._starts, number) - 1
+        return self._paths[place] if place >= 0 else ""
+
+
+def phase_of(node: Any) -> Phase:
+    """Backward, or forward work done again inside it by checkpointing."""
+    return "recompute" if _recomputes(node) else "backward"
+
+
+def _recomputes(node: Any) -> bool:
+    if node is not None and node.name() == "CheckpointFunctionBackward":
+        return True
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return bool(hooks) and getattr(hooks[0], "__qualname__", "").startswith("_recomputation_hook")

@@ -1,0 +1,118 @@
+"""A fake twin: the model over tensors that have shapes and no data, so that nothing is computed and no weight copied.
+
+The twin is a deep copy whose memo already holds a fake for every tensor of the model, tied ones once; the model itself
+is never touched. A tensor on the meta device becomes a fake on the CPU, where the operators are those of a real run.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import sys
+import weakref
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses import FakeTensor, FakeTensorMode
+
+from torchcost.errors import FakeExecutionError
+from torchcost.handlers.call import leaves_in, tensors_in
+from torchcost.trace.inputs import Arguments
+
+__all__ = ["Twin"]
+
+
+_BOOKKEEPING = frozenset(vars(nn.Module()))
+"""What every module keeps about itself: its registries and hooks, and whether it trains."""
+
+
+class Twin:
+    """A model's fake twin and the mode it runs in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._born: list[weakref.ref[torch.Tensor]] = []
+        self._originals = [(tensor, tensor._version) for tensor in _tensors_of(model) if not tensor.is_inference()]
+        memo = _Fakes(self.mode).memo(model)
+        self.model: nn.Module | None = copy.deepcopy(model, memo)
+
+    def arguments(self, inputs: Arguments) -> Arguments:
+        fakes = _Fakes(self.mode)
+        return inputs.copied(fakes.fake)
+
+    def watch(self, output: object) -> None:
+        """Remembers, weakly, the fakes that a run makes."""
+        self._born.extend(weakref.ref(tensor) for tensor in tensors_in(output) if isinstance(tensor, FakeTensor))
+
+    def check_untouched(self) -> None:
+        """Drops the twin; raises if a fake outlives it or if an original was written."""
+        self.model = None
+        written = [tensor for tensor, version in self._originals if tensor._version != version]
+        if written:
+            raise FakeExecutionError(
+                f"The fake run wrote to {len(written)} real tensors of the model, through a closure or a global. "
+                "Count it with execution='real'."
+            )
+        if any(ref() is not None for ref in self._born):
+            gc.collect()
+        alive = [tensor for ref in self._born if (tensor := ref()) is not None]
+        if alive:
+            raise FakeExecutionError(
+                f"{len(alive)} fake tensors outlive the run in {_holder(alive[0])}, a cache that the model fills. "
+                "Clear it, or count with execution='real'."
+            )
+
+
+class _Fakes:
+    """Fakes for real tensors: one for each, views of one storage sharing one fake storage."""
+
+    def __init__(self, mode: FakeTensorMode) -> None:
+        self._mode = mode
+        self._made: dict[int, torch.Tensor] = {}
+
+    def fake(self, tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in self._made:
+            self._made[id(tensor)] = (
+                self._on_cpu(tensor) if tensor.device.type == "meta" else self._mode.from_tensor(tensor)
+            )
+        return self._made[id(tensor)]
+
+    def memo(self, model: nn.Module) -> dict[int, Any]:
+        memo: dict[int, Any] = {id(tensor): self.fake(tensor) for tensor in _tensors_of(model)}
+        scripts = (module for module in model.modules() if isinstance(module, torch.jit.ScriptModule))
+        return memo | {id(script): script for script in scripts}
+
+    def _on_cpu(self, tensor: torch.Tensor) -> torch.Tensor:
+        with self._mode:
+            made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+        if isinstance(tensor, nn.Parameter):
+            return nn.Parameter(made, requires_grad=tensor.requires_grad)
+        return made.requires_grad_(tensor.requires_grad)
+
+
+def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Parameters, buffers, and the tensors that modules keep as plain attributes."""
+    yield from model.parameters()
+    yield from model.buffers()
+    for module in model.modules():
+        for name, value in vars(module).items():
+            if name not in _BOOKKEEPING:
+                yield from (leaf for leaf in leaves_in(value) if isinstance(leaf, torch.Tensor))
+
+
+def _holder(tensor: torch.Tensor, *, reach: int = 4) -> str:
+    """A name for what keeps a tensor alive: the global that leads to it, else the kinds of its nearest holders."""
+    globals_ = {id(vars(module)): name for name, module in list(sys.modules.items()) if module is not None}
+    nearest: list[Any] = [tensor]
+    for _ in range(reach):
+        holders = [h for item in nearest for h in gc.get_referrers(item) if not isinstance(h, FrameType) and h is not nearest]
+        for holder in holders:
+            if id(holder) in globals_:
+                name = next((n for n, value in holder.items() if any(value is item for item in nearest)), "?")
+                return f"{globals_[id(holder)]}.{name}"
+        nearest = holders
+    kinds = {type(holder).__name__ for holder in gc.get_referrers(tensor)} - {"frame", "list", "cell"}
+    return f"a {' and a '.join(sorted(kinds))}" if kinds else "a cache"

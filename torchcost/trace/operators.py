@@ -1,0 +1,118 @@
+"""Every operator that reaches the dispatcher: run it, then tell who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch._ops import HigherOrderOperator, OpOverload
+from torch._subclasses import FakeTensor
+from torch.nn.attention import flex_attention as flex
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from torchcost.handlers.call import tensors_in
+from torchcost.handlers.registry import find_handler
+
+__all__ = ["OperatorMode", "Watcher"]
+
+_RUN_BODIES = {
+    "associative_scan",
+    "autograd_function_apply",
+    "cond",
+    "hints_wrapper",
+    "invoke_subgraph",
+    "map_impl",
+    "run_const_graph",
+    "scan",
+    "strict_mode",
+    "tag_activation_checkpoint",
+    "while_loop",
+    "wrap",
+    "wrap_activation_checkpoint",
+    "wrap_with_autocast",
+    "wrap_with_set_grad_enabled",
+}
+"""Higher-order operators whose work is that of the functions they are given."""
+
+_OWN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, FakeTensor}
+
+
+class Watcher(Protocol):
+    """Is told of each operator, before and after it runs."""
+
+    def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None: ...
+    def after(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None: ...
+
+
+class OperatorMode(TorchDispatchMode):
+    """Shows a watcher each operator on plain tensors, whatever spelling, mode or container it came through.
+
+    A tensor subclass (DTensor, jagged nested, quantized) is let through to the operators it runs on plain tensors.
+    A composite operator, which inference_mode leaves whole, is decomposed, so that the same operators arrive as under
+    autograd. The branches and bodies of control flow run inside the mode; other higher-order operators need a rule.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self._watcher = watcher
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
+            return NotImplemented
+        if func.namespace == "prim":  # a fake tensor asked for its device or layout
+            return func(*args, **kwargs)
+        if isinstance(func, HigherOrderOperator):
+            if str(func) in _RUN_BODIES and find_handler(func) is None:
+                return func(*tree_map(self._inside, args), **kwargs)
+        elif (key := _composite_key(func, nested=any(tensor.is_nested for tensor in tensors_in(args)))) is not None:
+            with self:
+                return func._op_dk(key, *args, **kwargs)
+        self._watcher.before(func, args, kwargs)
+        output = func(*args, **kwargs)
+        self._watcher.after(func, args, kwargs, output)
+        return output
+
+    def _inside(self, argument: Any) -> Any:
+        """A branch or body of a higher-order operator, run under this mode."""
+        if not callable(argument) or isinstance(argument, torch.Tensor):
+            return argument
+
+        def body(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return argument(*args, **kwargs)
+
+        return body
+
+
+def _dispatches(kind: type) -> bool:
+    """Whether a tensor subclass runs operators of its own."""
+    own = getattr(kind, "__torch_dispatch__", None)
+    return kind not in _OWN and own is not None and own is not torch._C._disabled_torch_dispatch_impl
+
+
+@cache
+def _composite_key(func: OpOverload, *, nested: bool) -> Any:
+    """The kernel of an operator that is nothing but other operators; None where it has one of its own."""
+    keys = torch._C.DispatchKey
+    choices = [keys.CompositeImplicitAutogradNestedTensor] if nested else []
+    own = nested and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), keys.NestedTensorCPU)
+    choices += [] if own else [keys.CompositeImplicitAutograd]
+    return next((key for key in choices if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)), None)
+
+
+@contextmanager
+def flex_attention_uncompiled() -> Iterator[None]:
+    """torch's own flag that lets flex_attention reach a dispatch mode instead of the compiler."""
+    before = flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
+    flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
+    try:
+        yield
+    finally:
+        flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = before

@@ -1,0 +1,57 @@
+"""A model's parameters and buffers as plain entries: each distinct tensor once, under every module that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedTensorMixin
+
+from torchcost.handlers.call import storage_id
+from torchcost.record import ParameterEntry
+
+__all__ = ["Inventory"]
+
+Kind = Literal["trainable", "frozen", "buffer", "unsaved buffer"]
+
+
+class Inventory:
+    """Keys for the distinct tensors of a model, and which of them a run has used."""
+
+    def __init__(self) -> None:
+        self._keys: dict[object, int] = {}
+        self.used: set[int] = set()
+
+    def entries(self, module: nn.Module) -> tuple[ParameterEntry, ...]:
+        """The parameters and buffers that a module itself holds."""
+        return tuple(self._entry(name, tensor, kind) for name, tensor, kind in _held(module))
+
+    def _entry(self, name: str, tensor: torch.Tensor, kind: Kind) -> ParameterEntry:
+        elements = tensor.numel()
+        return ParameterEntry(
+            name=name,
+            key=self._keys.setdefault(_identity(tensor), len(self._keys)),
+            elements=elements,
+            nbytes=elements * tensor.element_size(),
+            kind=kind,
+            used=storage_id(tensor) in self.used,
+        )
+
+
+def _held(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, Kind]]:
+    for name, parameter in module._parameters.items():
+        if parameter is not None and not isinstance(parameter, UninitializedTensorMixin):
+            yield name, parameter, "trainable" if parameter.requires_grad else "frozen"
+    for name, buffer in module._buffers.items():
+        if buffer is not None and not isinstance(buffer, UninitializedTensorMixin):
+            yield name, buffer, "unsaved buffer" if name in module._non_persistent_buffers_set else "buffer"
+
+
+def _identity(tensor: torch.Tensor) -> object:
+    """Two parameters are one tensor if they are the same elements of one storage."""
+    storage = storage_id(tensor)
+    if storage is None or tensor.numel() == 0:
+        return id(tensor)
+    return storage, tensor.storage_offset(), tensor.numel()

@@ -1,0 +1,85 @@
+"""Collects what was counted: equal calls once, with how often they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from torchcost.cost import Cost, TensorSpec
+from torchcost.errors import HandlerError
+from torchcost.handlers.call import Call, leaves_in
+from torchcost.handlers.costing import cost_of, work_of
+from torchcost.handlers.registry import Rule
+from torchcost.handlers.work import Work
+from torchcost.record import Phase, Record
+
+__all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
+
+
+class Recorder:
+    """The records of a run, in the order in which each first ran."""
+
+    def __init__(self) -> None:
+        self._times: dict[Record, int] = {}
+        self.notes: dict[str, None] = {}
+
+    def add(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._times[record] = self._times.get(record, 0) + 1
+
+    def note(self, text: str) -> None:
+        """Keeps a remark for the reader of the report, once."""
+        self.notes[text] = None
+
+    def records(self) -> tuple[Record, ...]:
+        return tuple(replace(record, times=times) for record, times in self._times.items())
+
+    def price(self, rule: Rule | None, call: Call, *, path: str, phase: Phase) -> Record:
+        """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
+        work, cost = Work(), None
+        if rule is not None:
+            try:
+                work = work_of(rule, call)
+                cost = cost_of(rule, call, work)
+            except HandlerError:
+                raise
+            except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
+                self.note(f"{target_name(call.target)} in '{path}': its counting rule failed: {failure!r}")
+        return _record(call, work, cost, path=path, phase=phase)
+
+
+def _record(call: Call, work: Work, cost: Cost | None, *, path: str, phase: Phase) -> Record:
+    return Record(
+        path=path,
+        target=target_name(call.target),
+        phase=phase,
+        cost=cost,
+        dtype=dtype_name(call.dtype) if cost is not None and cost.macs else "",
+        claimed=call.module is not None,
+        equation=work.equation,
+        terms=tuple(work.terms.items()),
+    )
+
+
+def target_name(target: Any) -> str:
+    """What a user calls it: `aten.addmm` or `Linear`; overloads of one operator are one name."""
+    if isinstance(target, type):
+        return target.__name__
+    packet = getattr(target, "overloadpacket", None)
+    return f"{target.namespace}.{packet.__name__}" if packet is not None else str(target)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def specs_of(value: object) -> tuple[TensorSpec, ...]:
+    """Shapes and dtypes of the tensors in a nested value; strided nested tensors have no shape and are left out."""
+    return tuple(
+        TensorSpec(shape=tuple(tensor.shape), dtype=dtype_name(tensor.dtype))
+        for tensor in leaves_in(value)
+        if isinstance(tensor, torch.Tensor) and (not tensor.is_nested or tensor.layout == torch.jagged)
+    )

@@ -1,0 +1,248 @@
+"""Which module is running: hooks on every module, a stack for each thread, and the one claiming rule.
+
+A module with a rule of its own is *claimed*: the rule counts the call, and the operators below it are only held back.
+They are let go where the call fails half way, for then they are what ran.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from torchcost.handlers.call import Call, storage_id, tensors_in
+from torchcost.handlers.registry import Rule, find_handler
+from torchcost.record import Record
+from torchcost.trace.attribution import Attribution, in_backward
+from torchcost.trace.paths import is_wrapper, named_modules
+from torchcost.trace.recorder import Recorder, specs_of
+
+__all__ = ["Failure", "Scope", "Scopes", "Visit"]
+
+_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """One running call of a module. `rule` is set where the call is claimed; `held` are the records it holds back."""
+
+    path: str
+    module: nn.Module
+    rule: Rule | None
+    in_backward: bool
+    pending: BaseException | None
+    held: list[Record] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """What is kept of a module over the run: how often it ran, its first inputs and outputs, whether it was claimed."""
+
+    calls: int = 0
+    inputs: tuple[Any, ...] = ()
+    outputs: tuple[Any, ...] = ()
+    claimed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Failure:
+    """Where an exception arose: the innermost module that was running, and what it was called with."""
+
+    error: BaseException
+    path: str
+    type: str
+    inputs: str
+
+
+class _Stack(threading.local):
+    """The running modules of one thread; `mode` is what watches its operators."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self.claim: Scope | None = None
+        self.mode: AbstractContextManager[object] | None = None
+
+
+class Scopes:
+    """The module scopes of a run; `close` removes every hook."""
+
+    def __init__(
+        self,
+        root: nn.Module,
+        *,
+        recorder: Recorder,
+        attribution: Attribution,
+        weights: dict[int, None],
+        new_mode: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._recorder = recorder
+        self._new_mode = new_mode
+        self._attribution = attribution
+        self._weights = weights
+        self._stack = _Stack()
+        self._home = threading.get_ident()
+        self._handles: list[RemovableHandle] = []
+        self._names: dict[int, list[str]] = {}
+        self.visits: dict[str, Visit] = {}
+        for path, module in named_modules(root):
+            if not is_wrapper(module):
+                self._names.setdefault(id(module), []).append(path)
+                self.visits[path] = Visit()
+        self._root = root
+        self.failure: Failure | None = None
+
+    def open(self) -> None:
+        """Watches the modules, and the operators of this thread; another thread's while a module runs in it."""
+        self._watch_modules()
+        self._watch_thread()
+
+    def close(self) -> None:
+        """Removes every hook and mode."""
+        self._unwatch_thread()
+        self._stack.scopes.clear()
+        self._stack.claim = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    @property
+    def current(self) -> Scope | None:
+        """The innermost running module of this thread."""
+        return self._stack.scopes[-1] if self._stack.scopes else None
+
+    @property
+    def claim(self) -> Scope | None:
+        """The claimed module that this thread is in, if any."""
+        return self._stack.claim
+
+    def _watch_modules(self) -> None:
+        """Hooks every module; nn.Module's own methods serve TorchScript's too, which refuse theirs."""
+        for module in self._root.modules():
+            if id(module) in self._names:
+                before = nn.Module.register_forward_pre_hook(module, self._enter, with_kwargs=True)
+                after = nn.Module.register_forward_hook(
+                    module, self._leave, prepend=True, with_kwargs=True, always_call=True
+                )
+                self._handles += (before, after)
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        stack = self._stack
+        if stack.mode is None:
+            self._watch_thread()
+        path = self._path(module)
+        visit = self.visits[path]
+        visit.calls += 1
+        if visit.calls == 1:
+            visit.inputs = specs_of((args, kwargs))
+            self._weights.update(storages_of(module))
+        backward = in_backward()
+        scope = Scope(path, module, None, backward, sys.exception())
+        if stack.claim is None and not backward and (rule := claimable(module, args, kwargs)):
+            scope.rule, stack.claim, visit.claimed = rule, scope, True
+        stack.scopes.append(scope)
+        self._attribution.change(path)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        scope = self._pop(module)
+        if scope is None:
+            return
+        failed = sys.exception() is not scope.pending
+        visit = self.visits[scope.path]
+        if failed:
+            self._note_failure(scope, args, kwargs)
+        elif visit.calls == 1:
+            visit.outputs = specs_of(output)
+        if scope is self._stack.claim:
+            self._stack.claim = None
+            self._settle(scope, args, kwargs, output, failed=failed)
+        self._attribution.change(self.current.path if self.current else "")
+        if not self._stack.scopes and threading.get_ident() != self._home:
+            self._unwatch_thread()
+
+    def _watch_thread(self) -> None:
+        self._stack.mode = self._new_mode()
+        self._stack.mode.__enter__()
+
+    def _unwatch_thread(self) -> None:
+        mode, self._stack.mode = self._stack.mode, None
+        if mode is not None:
+            mode.__exit__(None, None, None)
+
+    def _note_failure(self, scope: Scope, args: object, kwargs: object) -> None:
+        """Remembers the innermost module that an exception left."""
+        error = sys.exception()
+        if error is not None and (self.failure is None or self.failure.error is not error):
+            inputs = ", ".join(map(str, specs_of((args, kwargs))))
+            self.failure = Failure(error, scope.path, type(scope.module).__name__, inputs)
+
+    def _settle(self, scope: Scope, args: Any, kwargs: Any, output: Any, *, failed: bool) -> None:
+        """A claimed call is counted by its rule; one that failed, or that its rule cannot count, by its operators."""
+        record = None
+        if not failed:
+            call = Call(
+                target=type(scope.module),
+                module=scope.module,
+                args=args,
+                kwargs=kwargs,
+                output=output,
+                weights=self._weights,
+            )
+            record = self._recorder.price(scope.rule, call, path=scope.path, phase="forward")
+        priced = record is not None and record.cost is not None
+        self._recorder.add([record] if record is not None and priced else scope.held)
+
+    def _pop(self, module: nn.Module) -> Scope | None:
+        """The scope that ends; scopes above it that never ended (an interrupt, a dropped generator) end with it."""
+        scopes = self._stack.scopes
+        place = next((i for i in reversed(range(len(scopes))) if scopes[i].module is module), None)
+        if place is None:
+            return None
+        scope, dropped = scopes[place], scopes[place:]
+        del scopes[place:]
+        if self._stack.claim in dropped and self._stack.claim is not scope:
+            self._stack.claim = None
+        return scope
+
+    def _path(self, module: nn.Module) -> str:
+        """Of a module's names the one below the innermost running module that has one, else its first."""
+        names = self._names[id(module)]
+        if len(names) == 1:
+            return names[0]
+        for scope in reversed(self._stack.scopes):
+            prefix = f"{scope.path}." if scope.path else ""
+            if below := next((name for name in names if name.startswith(prefix) and name != scope.path), None):
+                return below
+        return names[0]
+
+
+def storages_of(module: nn.Module) -> dict[int, None]:
+    """The storages of a module's own parameters and buffers; lazy and sharded ones are there only once it runs."""
+    held = (storage_id(t) for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
+    return {storage: None for storage in held if storage is not None}
+
+
+def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
+    """The rule of a module whose call it may count: nothing but the module's own plain arithmetic runs below it."""
+    rule = find_handler(module)
+    if rule is None or rule.handler is None or any(name not in rule.children for name in module._modules):
+        return None
+    if torch._C._is_any_autocast_enabled():
+        return None
+    tensors = (*tensors_in((args, kwargs)), *module.parameters())
+    return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.layout == torch.strided
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )

@@ -1,0 +1,203 @@
+"""Watches a run: module scopes, operators and autograd together give one record for each distinct call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchcost.handlers.borrowed import borrowed_rule
+from torchcost.handlers.call import Call, storage_id, tensors_in
+from torchcost.handlers.registry import Rule, find_handler
+from torchcost.record import ModuleEntry, Phase, Record, Trace
+from torchcost.trace import families  # noqa: F401  (registers every counting rule)
+from torchcost.trace.attribution import Attribution, in_backward, phase_of
+from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
+from torchcost.trace.parameters import Inventory
+from torchcost.trace.paths import is_wrapper, named_modules
+from torchcost.trace.preserve import Protected
+from torchcost.trace.recorder import Recorder
+from torchcost.trace.scopes import Failure, Scopes, storages_of
+
+__all__ = ["Tracer"]
+
+
+class Tracer:
+    """Counts everything that runs inside its `with` block, under the modules of `model`.
+
+    Operators outside every module, or without a model, belong to the root. `protected` is told before each
+    operator what it writes, `witness` after each what it gave.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        *,
+        protected: Protected | None = None,
+        witness: Callable[[object], None] = lambda output: None,
+    ) -> None:
+        self.model = model if model is not None else nn.Module()
+        self._protected = protected
+        self._witness = witness
+        self._recorder = Recorder()
+        self._weights = _storages(self.model)
+        self._inventory = Inventory()
+        self._attribution = Attribution(_owners(self.model))
+        self._rules: dict[Any, Rule | None] = {}
+        self._scopes = Scopes(
+            self.model,
+            recorder=self._recorder,
+            attribution=self._attribution,
+            weights=self._weights,
+            new_mode=lambda: OperatorMode(self),
+        )
+        self._open = ExitStack()
+        self._paused = False
+        self._incomplete = False
+        self.operator: Any = None
+
+    def __enter__(self) -> Tracer:
+        with ExitStack() as stack:
+            stack.enter_context(torch.autograd.set_multithreading_enabled(False))
+            stack.enter_context(flex_attention_uncompiled())
+            stack.callback(self._scopes.close)
+            self._scopes.open()
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._incomplete |= error is not None
+        self._open.__exit__(kind, error, traceback)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Where the last exception that left a module arose."""
+        return self._scopes.failure
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Work of the measurement itself, which is not counted."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
+    def note(self, text: str) -> None:
+        self._recorder.note(text)
+
+    def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.operator = operator
+        if torch.is_grad_enabled():
+            self._attribution.passed(self._place()[0])
+        if self._protected is not None:
+            self._protected.before(operator, args, kwargs)
+
+    def after(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        self._witness(output)
+        if self._paused:
+            return
+        self._mark_used(args)
+        rule = self._rule(operator)
+        if rule is not None and rule.handler is None:
+            return
+        path, phase = self._place()
+        call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
+        self._keep(self._recorder.price(rule, call, path=path, phase=phase))
+
+    def trace(self, **context: str) -> Trace:
+        """What has been counted so far."""
+        return Trace(
+            modules=tuple(self._entries()),
+            records=self._recorder.records(),
+            notes=tuple(self._recorder.notes),
+            complete=not self._incomplete,
+            context={**context, "torch": torch.__version__, **_ranks(self.model)},
+        )
+
+    def _rule(self, operator: Any) -> Rule | None:
+        if operator not in self._rules:
+            self._rules[operator] = find_handler(operator) or borrowed_rule(operator)
+        return self._rules[operator]
+
+    def _place(self) -> tuple[str, Phase]:
+        """The module and phase that the running operator belongs to."""
+        scope = self._scopes.current
+        if not in_backward():
+            return (scope.path if scope is not None else ""), "forward"
+        if scope is not None and scope.in_backward:
+            return scope.path, "recompute"
+        node = torch._C._current_autograd_node()
+        return self._attribution.owner(node), phase_of(node)
+
+    def _keep(self, record: Record) -> None:
+        claim = self._scopes.claim
+        if claim is not None and record.phase == "forward":
+            claim.held.append(record)
+        else:
+            self._recorder.add([record])
+
+    def _mark_used(self, args: tuple[Any, ...]) -> None:
+        for tensor in tensors_in(args):
+            if (storage := storage_id(tensor)) in self._weights and storage is not None:
+                self._inventory.used.add(storage)
+
+    def _entries(self) -> Iterator[ModuleEntry]:
+        visits = self._scopes.visits
+        claimed = {path for path, visit in visits.items() if visit.claimed}
+        for path, module in named_modules(self.model):
+            if not is_wrapper(module):
+                visit = visits[path]
+                yield ModuleEntry(
+                    path=path,
+                    type=type(module).__name__,
+                    calls=visit.calls,
+                    details=_details(module),
+                    in_parent=any(parent in claimed for parent in _parents(path)),
+                    inputs=visit.inputs,
+                    outputs=visit.outputs,
+                    parameters=self._inventory.entries(module),
+                )
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The paths above a path, nearest first, down to the root's empty one."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _storages(model: nn.Module) -> dict[int, None]:
+    """The storages of a model's parameters and buffers."""
+    return {storage: None for module in model.modules() for storage in storages_of(module)}
+
+
+def _owners(model: nn.Module) -> dict[int, str]:
+    """The path of the module that holds each parameter, by the parameter's id."""
+    owners: dict[int, str] = {}
+    for path, module in named_modules(model):
+        for parameter in module._parameters.values():
+            owners.setdefault(id(parameter), path)
+    return owners
+
+
+def _details(module: nn.Module) -> str:
+    try:
+        return module.extra_repr()
+    except Exception:  # a user's extra_repr may need what is not there yet; it is only a label
+        return ""
+
+
+def _ranks(model: nn.Module) -> dict[str, str]:
+    """Where weights are sharded, whose work is counted: this rank's, while parameters are those of all ranks."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return {}
+    sharded = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())
+    rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return {"ranks": f"work of rank {rank} of {world}, " + ("parameters of all ranks" if sharded else "parameters of one")}

@@ -1,0 +1,158 @@
+"""The tree of a model's modules, each with its own cost and the total of everything below it.
+
+Law, held by every tree: `node.total == node.own + sum(child.total for child in node.children)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+from torchcost.cost import Cost, ParameterCount, TensorSpec
+from torchcost.record import ModuleEntry, ParameterEntry, Phase, Record
+
+__all__ = ["Node", "build", "sum_costs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Node:
+    """One module: what it is, what its own `forward` cost, and what it cost with its children.
+
+    `own` and `total` sum forward, backward and recomputation; records tell them apart. Unknown work is in neither:
+    it stands in `uncounted`.
+    """
+
+    entry: ModuleEntry
+    records: tuple[Record, ...]
+    children: tuple[Node, ...]
+    own: Cost
+    total: Cost
+
+    @property
+    def path(self) -> str:
+        return self.entry.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition(".")[2]
+
+    @property
+    def type(self) -> str:
+        return self.entry.type
+
+    @property
+    def calls(self) -> int:
+        return self.entry.calls
+
+    @property
+    def details(self) -> str:
+        """The constructor's figures, as the module prints them."""
+        return self.entry.details
+
+    @property
+    def in_parent(self) -> bool:
+        """Whether a claimed parent's formula counts this module's work."""
+        return self.entry.in_parent
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self.entry.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self.entry.outputs
+
+    @property
+    def params(self) -> int:
+        """Elements of the distinct parameters of this module and those below it."""
+        return self.parameters.total
+
+    @property
+    def parameters(self) -> ParameterCount:
+        return count_parameters(entry for node in self.walk() for entry in node.entry.parameters)
+
+    @property
+    def uncounted(self) -> tuple[Record, ...]:
+        """This module's own calls that no rule counts."""
+        return tuple(record for record in self.records if record.cost is None)
+
+    def walk(self) -> Iterator[Node]:
+        """This node and all below it, parents first, in the model's order."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def phase(self, phase: Phase) -> Cost:
+        """The part of `total` that ran in one phase."""
+        return sum_costs(record for node in self.walk() for record in node.records if record.phase == phase)
+
+    def explain(self) -> str:
+        """The formula of each of this module's calls, with its numbers put in and the result."""
+        from torchcost.tree.explanation import explain
+
+        return explain(self)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.path or '(root)'}: {self.type}, {self.calls} calls, {self.total.macs:,} MACs>"
+
+
+def build(entries: Iterable[ModuleEntry], records: Iterable[Record]) -> Node:
+    """The tree of modules given parents first, each with the records of its path; the root's path is empty."""
+    modules = {entry.path: entry for entry in entries}
+    modules = {"": modules.pop("", ModuleEntry(path="", type="", calls=1)), **modules}
+    own: dict[str, list[Record]] = {path: [] for path in modules}
+    for record in records:
+        own[_nearest(record.path, modules)].append(record)
+    below: dict[str, list[str]] = {path: [] for path in modules}
+    for path in modules:
+        if path:
+            below[_nearest(path.rpartition(".")[0], modules)].append(path)
+    return _node("", modules, own, below)
+
+
+def _node(
+    path: str, modules: dict[str, ModuleEntry], own: dict[str, list[Record]], below: dict[str, list[str]]
+) -> Node:
+    children = tuple(_node(child, modules, own, below) for child in below[path])
+    cost = sum_costs(own[path])
+    return Node(
+        entry=modules[path],
+        records=tuple(own[path]),
+        children=children,
+        own=cost,
+        total=reduce(add, (child.total for child in children), cost),
+    )
+
+
+def _nearest(path: str, modules: dict[str, ModuleEntry]) -> str:
+    """The path itself, or the closest parent that is a module (a name may hold dots of its own)."""
+    while path not in modules:
+        path = path.rpartition(".")[0]
+    return path
+
+
+def sum_costs(records: Iterable[Record]) -> Cost:
+    """The known cost of records; a lower bound where one of them is unknown."""
+    return reduce(add, (record.total for record in records if record.total is not None), Cost())
+
+
+def count_parameters(entries: Iterable[ParameterEntry]) -> ParameterCount:
+    """Sums over distinct tensors: a key that stands twice is one tensor.
+
+    A saved state_dict holds each distinct tensor once, parameters and saved buffers.
+    """
+    distinct = {entry.key: entry for entry in entries}.values()
+    params = [entry for entry in distinct if "buffer" not in entry.kind]
+    buffers = [entry for entry in distinct if "buffer" in entry.kind]
+    return ParameterCount(
+        total=sum(entry.elements for entry in params),
+        trainable=sum(entry.elements for entry in params if entry.kind == "trainable"),
+        bytes=sum(entry.nbytes for entry in params),
+        buffers=sum(entry.elements for entry in buffers),
+        buffer_bytes=sum(entry.nbytes for entry in buffers),
+        active=sum(entry.elements for entry in params if entry.used),
+        checkpoint_bytes=sum(entry.nbytes for entry in distinct if entry.kind != "unsaved buffer"),
+    )
