@@ -39,8 +39,8 @@ def count(
 ) -> Report:
     """What one call of `model` costs, as a Report; the model and the inputs are left as they were.
 
-    `args` is a tuple of positional inputs, a mapping of keyword inputs, or one input. Instead, `input_size` (one shape or
-    a list of shapes) makes seeded random inputs of `dtypes` on `device`. `mode` is "eval", "train" or "same".
+    `args` is a tuple of positional inputs, a mapping of keyword inputs, or one input. Instead, `input_size` (one shape
+    or a list of shapes) makes seeded random inputs of `dtypes` on `device`. `mode` is "eval", "train" or "same".
     `backward` adds the backward pass from the output's loss, else from the sum of its floating outputs; a callable
     gives the loss of an output. `execution` "fake" computes nothing, only shapes; "auto" does so if a weight is on the
     meta device. With `strict`, work without a counting rule raises UncountedError.
@@ -141,6 +141,7 @@ def _strictly(report: Report) -> Report:
             f"{target} in {', '.join(repr(p) for p in paths[:3])}" for target, paths in report.uncounted.items()
         )
         raise UncountedError(
-            f"No counting rule for {calls}. Give one with @torchcost.handles, or count without strict=True for a lower bound."
+            f"No counting rule for {calls}. "
+            "Give one with @torchcost.handles, or count without strict=True for a lower bound."
         )
     return report

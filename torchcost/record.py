@@ -18,7 +18,8 @@ PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
 class Record:
     """`times` equal calls of one operator or claimed module, with the equation that priced each of them.
 
-    `cost` is of one call; None where no rule is known. It holds no tensor and no module, so it outlives both.
+    `cost` is of one call; None where no rule is known. `family` is the file of formulas it came from. A record holds no
+    tensor and no module, so it outlives both.
     """
 
     path: str
@@ -26,6 +27,7 @@ class Record:
     phase: Phase
     cost: Cost | None
     dtype: str
+    family: str = ""
     claimed: bool = False
     equation: str = ""
     terms: tuple[tuple[str, int], ...] = ()

@@ -49,7 +49,9 @@ for _name, _function in {
     setattr(Counted, f"__{_name}__", _operation(_function))
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    **{name: _operation(getattr(math, name)) for name in ("erf", "exp", "floor", "log", "log1p", "sin", "sqrt", "tanh")},
+    **{
+        name: _operation(getattr(math, name)) for name in ("erf", "exp", "floor", "log", "log1p", "sin", "sqrt", "tanh")
+    },
     **{name: _operation(getattr(builtins, name)) for name in ("abs", "max", "min", "round")},
     **{name: _operation(getattr(math, name)) for name in ("trunc", "log2", "exp2")},
 }

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.handlers import counted
-from tests.handlers.harness import module_cost, operator_cost
 from torch import nn
 
 import torchcost.handlers.elementwise
 import torchcost.handlers.movement
 import torchcost.handlers.reduction  # noqa: F401  (the families that these modules' operators belong to)
+from tests.handlers import counted
+from tests.handlers.harness import module_cost, operator_cost
 from torchcost.cost import Cost
 from torchcost.handlers import activation
+from torchcost.handlers.call import Call
 from torchcost.handlers.registry import find_handler
 
 XS = [-7.5, -3.0, -2.0, -0.6, -0.2, 0.0, 0.3, 0.7, 1.5, 2.5, 3.0, 6.5, 25.0]
@@ -274,6 +275,13 @@ def test_rrelu_differs_from_its_operators_by_its_noise_alone() -> None:
     assert operators == module + noise
 
 
+@pytest.mark.parametrize(("training", "each"), [(True, 1), (False, 2)])
+def test_the_gradient_of_rrelu_is_a_product_and_in_eval_a_comparison_more(training: bool, each: int) -> None:
+    x = torch.randn(3, 4, requires_grad=True)
+    y, g = nn.RReLU().train(training)(x), torch.ones(3, 4)
+    assert operator_cost(lambda: torch.autograd.grad(y, x, g)).other_flops == 12 * each
+
+
 def test_dropout_differs_from_its_operators_by_its_mask_alone() -> None:
     x = torch.randn(3, 4)
     module, operators = module_cost(nn.Dropout(), x), forward_cost(nn.Dropout(), x)
@@ -290,6 +298,16 @@ def test_the_fused_dropout_counts_as_the_module_that_runs_it() -> None:
     x = torch.randn(3, 4)
     assert operator_cost(lambda: torch.native_dropout(x, 0.5, True)) == module_cost(nn.Dropout(), x)
     assert operator_cost(lambda: torch.native_dropout(x, 0.5, False)).other_flops == 0
+    fused, rule = torch.ops.aten._fused_dropout.default, find_handler(torch.ops.aten._fused_dropout.default)
+    assert rule is not None
+    assert rule.handler is not None
+    assert rule.handler(Call(target=fused, args=(x, 0.5), kwargs={}, output=(x, x > 0))).other_flops == 24
+
+
+def test_the_gradient_of_the_fused_dropout_is_two_products() -> None:
+    x = torch.randn(3, 4, requires_grad=True)
+    y, g = torch.native_dropout(x, 0.5, True)[0], torch.ones(3, 4)
+    assert operator_cost(lambda: torch.autograd.grad(y, x, g)).other_flops == 24
 
 
 def test_an_activation_in_place_makes_no_activation() -> None:

@@ -137,6 +137,15 @@ def test_packed_sequences_count_the_longest_for_each_token(name: str) -> None:
     assert cost.macs == 8 * H * 5 * (D + D)
 
 
+def test_variable_lengths_of_torch_nn_attention_are_packed() -> None:
+    pytest.importorskip("torch.nn.attention.varlen")
+    q, ends = R(3 + 5, H, D), torch.tensor([0, 3, 8], dtype=torch.int32)
+    forward = cost_by_rule(torch.ops.torch_attn._varlen_attn.default, q, q, q, ends, ends, 5, 5, output=(q.clone(),))
+    arguments = (q, q, q, q, q, R(H, 8), ends, ends, 5, 5, False, R(2))
+    backward = cost_by_rule(torch.ops.torch_attn._varlen_attn_backward.default, *arguments, output=(q, q, q))
+    assert (forward.macs, backward.macs) == (8 * H * 5 * 2 * D, 8 * H * 5 * 5 * D)
+
+
 LSE = R(B, H, L)
 NONE = (None, None)
 BACKWARD: dict[str, tuple[Callable[[], tuple[torch.Tensor, ...]], Callable[..., tuple[object, ...]]]] = {
@@ -188,6 +197,24 @@ def test_the_fused_backward_recomputes_one_product_of_the_unfused() -> None:
     by_kernel = operator_cost(lambda: fused.backward(grad)).macs
     assert by_kernel - operator_cost(lambda: plain.backward(grad)).macs == 2 * 3 * 4 * 5 * 8
     assert by_kernel == 2 * 3 * 4 * 5 * (3 * 8 + 2 * 8)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_fused_backward_is_its_equation(masked: bool) -> None:
+    q, k, v = (R(2, 3, n, 8, requires_grad=True) for n in (4, 5, 5))
+    mask = R(4, 5) if masked else None
+    y, grad, lse = sdpa(q, k, v, attn_mask=mask), R(2, 3, 4, 8), R(2, 3, 4, 1)
+
+    def equation() -> object:
+        s = q @ k.transpose(-2, -1) * 0.5
+        p = torch.exp((s if mask is None else s + mask) - lse)
+        ds = p * (grad @ v.transpose(-2, -1) - (grad * y).sum(-1, keepdim=True)) * 0.5
+        return p.transpose(-2, -1) @ grad, ds @ k, ds.transpose(-2, -1) @ q
+
+    with torch.no_grad():
+        pieces = operator_cost(equation)
+    cost = operator_cost(lambda: y.backward(grad))
+    assert (cost.macs, cost.adds, cost.other_flops) == (pieces.macs, pieces.adds, pieces.other_flops)
 
 
 def test_shared_keys_get_one_gradient_a_group() -> None:

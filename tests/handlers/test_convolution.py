@@ -284,6 +284,9 @@ def test_a_deformable_backward_is_two_products_as_large() -> None:
     y = ops.deform_conv2d(x, offset, w, padding=1)
     cost = operator_cost(lambda: y.backward(torch.ones_like(y)))
     assert cost.macs == 2 * operator_cost(lambda: ops.deform_conv2d(x, offset, w, padding=1)).macs
+    assert cost.macs - cost.adds == w.numel()
+    again, scatter, slopes = 7, 4 + 4, 2 * (7 + 2)
+    assert cost.other_flops == (again + scatter + slopes) * 2 * 27 * 64 + y.numel() - 8
 
 
 @few

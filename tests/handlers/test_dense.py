@@ -62,6 +62,15 @@ def test_a_dot_product_of_n_is_n_multiplies_and_n_minus_one_adds() -> None:
     assert module_cost(nn.Linear(7, 3), R(1, 7)).flops_exact == 2 * 7 * 3
 
 
+def test_an_empty_sum_costs_nothing() -> None:
+    assert operator_cost(lambda: R(3, 0) @ R(0, 2)).flops_exact == 0
+
+
+def test_the_output_projection_of_attention_is_a_linear_layer() -> None:
+    projection = nn.MultiheadAttention(8, 2).out_proj
+    assert module_cost(projection, R(3, 8)) == module_cost(nn.Linear(8, 8), R(3, 8))
+
+
 def test_uncached_weights_of_a_fully_connected_layer_are_i_plus_one_times_j() -> None:
     accesses = module_cost(nn.Linear(7, 3), R(1, 7)).uncached_accesses
     assert (accesses.weights, accesses.inputs, accesses.outputs) == ((7 + 1) * 3, 7 * 3, 3)
@@ -97,6 +106,15 @@ def test_a_training_step_of_nested_rows_is_that_of_their_concatenation() -> None
         torch.nested.to_padded_tensor(y, 0.0).sum().backward()
 
     assert macs(nested) == macs(lambda: layer(torch.cat(parts).requires_grad_()).sum().backward()) == 3 * 8 * 16 * 8
+
+
+def test_the_gradients_of_nested_rows_are_two_products_and_a_sum() -> None:
+    parts, w = [R(3, 16), R(5, 16)], R(8, 16)
+    x, grad = torch.cat(parts), R(8, 8)
+    nested = [torch.nested.nested_tensor(list(t.split([3, 5]))) for t in (x, grad)]
+    pieces = operator_cost(lambda: (grad @ w, grad.t() @ x, grad.sum(0)))
+    cost = operator_cost(lambda: torch.ops.aten.linear_backward(*nested, w, [True, True, True]))
+    assert (cost.macs, cost.adds, cost.other_flops) == (pieces.macs, pieces.adds, pieces.other_flops)
 
 
 def test_mkldnn_linear_is_a_linear_layer() -> None:

@@ -1,4 +1,4 @@
-"""Elementwise operators: equations run on counting numbers, every pointwise operator of torch, scalars, lists, dtypes."""
+"""Elementwise operators: equations run on counting numbers, every pointwise operator of torch, lists, dtypes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.handlers import counted
-from tests.handlers.harness import operator_cost
 
 import torchcost.handlers.activation
 import torchcost.handlers.movement
 import torchcost.handlers.reduction  # noqa: F401  (the families that share the pointwise operators)
+from tests.handlers import counted
+from tests.handlers.harness import operator_cost
 from torchcost.handlers import elementwise
+from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import Operations, operations
 from torchcost.handlers.registry import find_handler
 
@@ -41,7 +42,9 @@ def pointwise_operators() -> dict[str, Any]:
 
 def test_every_pointwise_operator_of_torch_has_a_rule() -> None:
     operators = pointwise_operators()
-    missing = [n for n, operator in operators.items() if find_handler(operator) is None and n.split(".")[0] not in MOVED]
+    missing = [
+        n for n, operator in operators.items() if find_handler(operator) is None and n.split(".")[0] not in MOVED
+    ]
     assert len(operators) > 500
     assert missing == []
 
@@ -66,6 +69,9 @@ BY_EQUATION: list[tuple[str, Callable[..., torch.Tensor], dict[str, float]]] = [
     ("floor(x / y)", lambda x, y, w: x.div(y, rounding_mode="floor"), {}),
     ("max(x, low)", lambda x, y, w: x.clamp_min(0.5), {"low": 0.5}),
     ("min(x, high)", lambda x, y, w: x.clamp(max=0.5), {"high": 0.5}),
+    ("min(x, high)", lambda x, y, w: x.clamp_max(0.5), {"high": 0.5}),
+    ("max(x + y, 0)", lambda x, y, w: aten._add_relu(x, y), {}),
+    ("max(x + 3 * y, 0)", lambda x, y, w: aten._add_relu(x, y, alpha=3), {}),
     ("min(max(x, low), high)", lambda x, y, w: x.clamp(0.5, 1), {"low": 0.5, "high": 1}),
     ("max(x, y)", lambda x, y, w: torch.max(x, y), {}),
     ("log(exp(x) + exp(y))", lambda x, y, w: torch.logaddexp(x, y), {}),
@@ -98,6 +104,32 @@ def test_an_operator_costs_the_operations_of_an_equation_that_gives_its_values(
     cost = operator_cost(lambda: function(*(t.clone() for t in tensors)))
     torch.testing.assert_close(counted.values(equation, points), function(*tensors))
     assert cost.other_flops == len(POINTS) * counted.dearest(equation, points)
+
+
+def test_a_cross_product_is_two_products_and_a_difference_an_element() -> None:
+    x, y = torch.randn(4, 3), torch.randn(4, 3)
+    points = [
+        {"x1": a[i - 2], "y2": b[i - 1], "x2": a[i - 1], "y1": b[i - 2]}
+        for a, b in zip(x.tolist(), y.tolist(), strict=True)
+        for i in range(3)
+    ]
+    equation = "x1 * y2 - x2 * y1"
+    torch.testing.assert_close(counted.values(equation, points).view(4, 3).float(), torch.linalg.cross(x, y))
+    assert operator_cost(lambda: torch.linalg.cross(x, y)).other_flops == 12 * counted.dearest(equation, points)
+
+
+@pytest.mark.parametrize("operator", [aten.max.other, aten.min.other])
+def test_the_larger_of_two_tensors_is_one_comparison_an_element_and_no_reduction(operator: Any) -> None:
+    x, rule = torch.randn(3, 4), find_handler(operator)
+    assert rule is not None
+    assert rule.handler is not None
+    assert rule.handler(Call(target=operator, args=(x, x), kwargs={}, output=x)).other_flops == 12
+
+
+def test_unscaling_gradients_is_one_product_an_element() -> None:
+    gradients, found, scale = [torch.rand(3), torch.rand(2, 2)], torch.zeros(1), torch.ones(1)
+    cost = operator_cost(lambda: torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, scale))
+    assert cost.other_flops == 7
 
 
 def test_logit_and_its_gradient_cost_their_equations() -> None:

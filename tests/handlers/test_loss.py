@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.handlers import counted
-from tests.handlers.counted import FUNCTIONS, Counted
-from tests.handlers.harness import module_cost, operator_cost
 from torch import nn
 
 import torchcost.handlers.activation
@@ -18,6 +15,9 @@ import torchcost.handlers.dense
 import torchcost.handlers.elementwise
 import torchcost.handlers.movement
 import torchcost.handlers.reduction  # noqa: F401  (the families that these modules' operators belong to)
+from tests.handlers import counted
+from tests.handlers.counted import FUNCTIONS, Counted
+from tests.handlers.harness import module_cost, operator_cost
 from torchcost.handlers import loss
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -138,6 +138,26 @@ def test_a_margin_costs_what_a_loop_over_its_pairs_counts(reduction: str, p: int
     assert module_cost(module, x, torch.tensor(y)).other_flops == Counted.operations
 
 
+@pytest.mark.parametrize("p", [1, 2])
+def test_the_gradient_of_a_margin_costs_what_a_loop_over_its_pairs_counts(p: int) -> None:
+    """Every margin is taken as positive, as is the bound."""
+    x, y, w = torch.rand(3, 4), [0, 3, 1], [0.5, 2.0, 3.0, 1.0]
+    Counted.operations, rows = 0, []
+    for row, target in zip(x.tolist(), y, strict=True):
+        scores, dx = [Counted(value) for value in row], [Counted(0)] * 4
+        for i in (i for i in range(4) if i != target):
+            z = 1 - scores[target] + scores[i]
+            assert z > 0
+            slope = (z * 2 * (1 / 4) if p == 2 else Counted(1 / 4)) * w[target]
+            dx[i], dx[target] = slope, dx[target] - slope
+        rows.append([float(value * 1.5) for value in dx])
+    leaf, g = x.clone().requires_grad_(), torch.tensor([1.5] * 3)
+    value = nn.MultiMarginLoss(p=p, weight=torch.tensor(w), reduction="none")(leaf, torch.tensor(y))
+    cost = operator_cost(lambda: value.backward(g))
+    torch.testing.assert_close(torch.tensor(rows), leaf.grad)
+    assert cost.other_flops == Counted.operations
+
+
 def test_a_multilabel_margin_is_counted_with_half_of_the_classes_as_labels() -> None:
     x, labels = torch.randn(2, 6), [0, 4, 5]
     Counted.operations = 0
@@ -154,6 +174,13 @@ def test_a_multilabel_margin_is_counted_with_half_of_the_classes_as_labels() -> 
     result = reduced(terms, "mean", 2)
     torch.testing.assert_close(torch.tensor(float(result[0])), nn.MultiLabelMarginLoss()(x, target))
     assert module_cost(nn.MultiLabelMarginLoss(), x, target).other_flops == Counted.operations
+
+
+def test_the_gradient_of_a_multilabel_margin_is_bounded_like_its_loss() -> None:
+    x, target = torch.rand(2, 6, requires_grad=True), torch.tensor([[0, 4, 5, -1, -1, -1]] * 2)
+    value, one = nn.MultiLabelMarginLoss()(x, target), torch.ones(())
+    pairs, products = 2 * 3 * 3, 12
+    assert operator_cost(lambda: torch.autograd.grad(value, x, one)).other_flops == 5 * pairs + products
 
 
 def ctc_by_a_loop(x: torch.Tensor, labels: list[int]) -> tuple[float, int]:
@@ -250,7 +277,10 @@ SEVERAL: list[tuple[nn.Module, tuple[Any, ...]]] = [
     (nn.CrossEntropyLoss(weight=W7, label_smoothing=0.1), (torch.rand(3, 7), torch.tensor([1, 2, 3]))),
     (nn.CrossEntropyLoss(), (torch.rand(3, 7), torch.rand(3, 7))),
     (nn.AdaptiveLogSoftmaxWithLoss(7, 20, [5, 10], div_value=2.0), (torch.rand(3, 7), torch.tensor([1, 7, 15]))),
-    (nn.CTCLoss(), (torch.randn(5, 1, 4).log_softmax(-1), torch.tensor([[1, 2]]), torch.tensor([5]), torch.tensor([2]))),
+    (
+        nn.CTCLoss(),
+        (torch.randn(5, 1, 4).log_softmax(-1), torch.tensor([[1, 2]]), torch.tensor([5]), torch.tensor([2])),
+    ),
 ]
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.handlers.counted import FUNCTIONS, Counted
-from tests.handlers.harness import module_cost, operator_cost
 from torch import nn
 
 import torchcost.handlers.activation
@@ -17,6 +15,8 @@ import torchcost.handlers.elementwise
 import torchcost.handlers.movement
 import torchcost.handlers.pooling
 import torchcost.handlers.reduction  # noqa: F401  (the families that these modules' operators belong to)
+from tests.handlers.counted import FUNCTIONS, Counted
+from tests.handlers.harness import module_cost, operator_cost
 from torchcost.cost import Cost
 from torchcost.handlers import normalization
 from torchcost.handlers.call import Call
@@ -221,6 +221,27 @@ def test_training_needs_both_sums_for_the_input_alone() -> None:
     assert everything - work_of_batch_norm_gradients("bias") == 4
 
 
+def test_the_gradient_of_a_group_norm_is_that_of_a_layer_norm_with_a_weight_for_each_channel() -> None:
+    x = torch.randn(2, 4, 3, requires_grad=True)
+    module = nn.GroupNorm(2, 4)
+    y, dy = module(x), torch.randn(2, 4, 3)
+    cost = operator_cost(lambda: y.backward(dy), module)
+    n = x.numel()
+    assert cost.other_flops == (9 + 1) * n + (2 * n - 4) + (
+        n - 4
+    )  # the input, the weight's products and sums, the bias's
+
+
+def test_the_fused_rms_norm_and_its_gradient_count_as_the_module_and_its_loop() -> None:
+    x, w = torch.randn(3, 6), torch.randn(6)
+    forward = work(aten._fused_rms_norm.default, (x, [6], w, EPS), (x, torch.ones(3, 1)))
+    assert forward == module_cost(nn.RMSNorm(6), x).other_flops
+    backward = (x, x, [6], torch.ones(3, 1), w, [True, False])
+    assert work(aten._fused_rms_norm_backward.default, backward, (x, None)) == (6 + 1) * x.numel()
+    backward = (x, x, [6], torch.ones(3, 1), None, [True, True])
+    assert work(aten._fused_rms_norm_backward.default, backward, (x, w)) == 6 * x.numel() + 2 * x.numel() - 6
+
+
 def test_masked_gradients_are_not_counted() -> None:
     rule = normalization.layer_norm_backward
     shape = {"elements": 60, "columns": 10, "weight": True}
@@ -352,7 +373,9 @@ def test_an_instance_norm_differs_from_its_kernel_as_stated(
 
 def test_an_instance_norm_is_a_group_norm_of_a_group_a_channel() -> None:
     x = torch.randn(2, 4, 3, 3)
-    assert module_cost(nn.InstanceNorm2d(4, affine=True), x).other_flops == module_cost(nn.GroupNorm(4, 4), x).other_flops
+    assert (
+        module_cost(nn.InstanceNorm2d(4, affine=True), x).other_flops == module_cost(nn.GroupNorm(4, 4), x).other_flops
+    )
 
 
 def test_running_statistics_are_weights_that_training_writes() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.handlers.harness import module_cost, operator_cost
 from torch import nn
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -19,6 +18,7 @@ import torchcost.handlers.activation
 import torchcost.handlers.elementwise
 import torchcost.handlers.movement
 import torchcost.handlers.reduction  # noqa: F401  (the families that these modules' operators belong to)
+from tests.handlers.harness import module_cost, operator_cost
 from torchcost.cost import Cost
 from torchcost.handlers import pooling
 
@@ -62,24 +62,36 @@ def test_a_global_average_is_a_mean(dimensions: int) -> None:
     assert module_cost(module, x).other_flops == x.numel()
 
 
-def loops(x: torch.Tensor, kernel: int, stride: int, padding: int) -> tuple[int, int]:
-    """Comparisons and operations of averages by a loop over the windows of a padded plane."""
-    padded = nn.functional.pad(x, [padding] * 4)
+def loops(x: torch.Tensor, dimensions: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    """Comparisons and operations of averages by a loop over the windows of padded planes."""
+    padded = nn.functional.pad(x, [padding] * 2 * dimensions)
     compared = averaged = 0
-    for i, j in product(*(range(0, size - kernel + 1, stride) for size in padded.shape[-2:])):
-        window = padded[..., i : i + kernel, j : j + kernel]
-        compared += window.numel() - window[..., 0, 0].numel()
+    starts = (range(0, size - kernel + 1, stride) for size in padded.shape[-dimensions:])
+    for corner in product(*starts):
+        window = padded[(..., *(slice(start, start + kernel) for start in corner))]
+        compared += window.numel() - prod(x.shape[:-dimensions])
         averaged += window.numel()
     return compared, averaged
 
 
-@given(kernel=st.integers(1, 3), stride=st.integers(1, 3), size=st.integers(3, 7))
-@settings(max_examples=15)
-def test_pooling_costs_what_a_loop_over_its_windows_counts(kernel: int, stride: int, size: int) -> None:
-    x = torch.randn(2, 3, size, size)
-    compared, averaged = loops(x, kernel, stride, kernel // 2)
-    assert module_cost(nn.MaxPool2d(kernel, stride, kernel // 2), x).other_flops == compared
-    assert module_cost(nn.AvgPool2d(kernel, stride, kernel // 2), x).other_flops == averaged
+@pytest.mark.parametrize("dimensions", SPATIAL)
+@given(kernel=st.integers(1, 3), stride=st.integers(1, 3), size=st.integers(3, 6))
+@settings(max_examples=8)
+def test_pools_cost_what_a_loop_over_their_windows_counts(dimensions: int, kernel: int, stride: int, size: int) -> None:
+    x = torch.randn(2, 3, *[size] * dimensions)
+    compared, averaged = loops(x, dimensions, kernel, stride, kernel // 2)
+    largest, average = (getattr(nn, f"{kind}Pool{dimensions}d")(kernel, stride, kernel // 2) for kind in ("Max", "Avg"))
+    assert module_cost(largest, x).other_flops == compared
+    assert module_cost(average, x).other_flops == averaged
+
+
+@pytest.mark.parametrize(("dimensions", "kernel", "comparisons"), [(2, (2, 3), 5), (3, (2, 3, 2), 11)])
+def test_a_fractional_pool_compares_within_each_of_its_windows(
+    dimensions: int, kernel: tuple[int, ...], comparisons: int
+) -> None:
+    module = getattr(nn, f"FractionalMaxPool{dimensions}d")(kernel, output_size=2)
+    y = module(x := torch.randn(2, 3, *[8] * dimensions))
+    assert module_cost(module, x).other_flops == y.numel() * comparisons
 
 
 def test_a_size_given_once_counts_in_every_dimension() -> None:
@@ -114,7 +126,10 @@ def test_a_module_costs_exactly_its_operator(make: Callable[[], nn.Module], shap
 
 @pytest.mark.parametrize("dimensions", SPATIAL)
 def test_unpooling_costs_exactly_its_operator(dimensions: int) -> None:
-    pool, unpool = getattr(nn, f"MaxPool{dimensions}d")(2, return_indices=True), getattr(nn, f"MaxUnpool{dimensions}d")(2)
+    pool, unpool = (
+        getattr(nn, f"MaxPool{dimensions}d")(2, return_indices=True),
+        getattr(nn, f"MaxUnpool{dimensions}d")(2),
+    )
     y, indices = pool(torch.randn(2, 3, *[4, 6, 2][:dimensions]))
     assert module_cost(unpool, y, indices) == operator_cost(lambda: unpool(y, indices))
     assert module_cost(unpool, y, indices).other_flops == 0
@@ -159,7 +174,10 @@ def test_the_gradient_of_a_largest_is_one_addition_an_output_from_the_indices() 
         assert cost.bytes_written == 4 * x.numel()
 
 
-@pytest.mark.parametrize("module", [nn.AvgPool2d(2), nn.AvgPool1d(3), nn.AvgPool3d(2, 1), nn.AdaptiveAvgPool2d((2, 3))])
+@pytest.mark.parametrize(
+    "module",
+    [nn.AvgPool2d(2), nn.AvgPool1d(3), nn.AvgPool3d(2, 1), nn.AdaptiveAvgPool2d((2, 3)), nn.AdaptiveAvgPool3d(2)],
+)
 def test_the_gradient_of_an_average_divides_once_and_adds_under_the_whole_window(module: nn.Module) -> None:
     x = torch.randn(2, 3, *SPATIAL[int(type(module).__name__[-2])])
     cost, outputs = gradient_cost(module, x)

@@ -152,6 +152,24 @@ def test_fake_quantization_is_its_equation() -> None:
     assert (per_channel.other_flops, per_channel.activations) == (written_out, 15)
 
 
+def test_learned_fake_quantization_has_a_gradient_for_its_scales() -> None:
+    x, scale, zero = R(3, 5, requires_grad=True), torch.ones(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    y = torch._fake_quantize_learnable_per_tensor_affine(x, scale, zero, 0, 255, 1.0)
+    cost = operator_cost(lambda: torch.autograd.grad(y, (x, scale, zero), torch.ones(3, 5)))
+    again, of_x, of_scale, of_zero, sums = 5, 1, 3, 2, 2
+    assert cost.other_flops == (again + of_x + of_scale + of_zero + sums) * 15 - 2
+
+
+def test_observed_fake_quantization_looks_for_extremes_too() -> None:
+    x, on, one = R(3, 5), torch.ones(1, dtype=torch.long), [torch.ones(1) for _ in range(3)]
+    zero = torch.zeros(1, dtype=torch.int32)
+    observed = operator_cost(lambda: torch.fused_moving_avg_obs_fake_quant(x, on, on, *one, zero, 0.1, 0, 255, 0))
+    plain = operator_cost(lambda: torch.fake_quantize_per_tensor_affine(x, 0.1, 0, 0, 255))
+    extremes = operator_cost(lambda: torch.quantize_per_tensor_dynamic(x, torch.quint8, False))
+    assert extremes.other_flops == operator_cost(lambda: (torch.maximum(x, x), torch.minimum(x, x))).other_flops
+    assert observed.other_flops == plain.other_flops + extremes.other_flops
+
+
 def test_quantization_aware_training_counts_every_operator() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).train()
     model.qconfig = torch.ao.quantization.get_default_qat_qconfig("x86")
@@ -168,6 +186,7 @@ def test_integer_weights_of_float_products() -> None:
     scales = torch.ones(32, dtype=torch.bfloat16)
     cost = operator_cost(lambda: torch._weight_int8pack_mm(x, weight, scales))
     assert (cost.macs, cost.other_flops) == (4 * 64 * 32, 4 * 32)
+    assert cost.flops_exact == cost.flops - 4 * 32  # one addition less an output
 
 
 def test_four_bit_weights_are_dequantized_once() -> None:

@@ -183,15 +183,43 @@ def test_cudnn_runs_a_whole_network(drawn: tuple[nn.RNNBase, torch.Tensor]) -> N
         assert work(ran) == work(own)
 
 
-@pytest.mark.parametrize("weights", [True, False])
-def test_a_cudnn_backward_has_the_macs_of_what_it_gives(weights: bool) -> None:
-    network, x = nn.LSTM(3, 4, 2), R(5, 2, 3)
+def cudnn_backward(network: nn.LSTM, x: torch.Tensor, *, weights: bool) -> Cost:
     out, (hy, cy) = network(x)
     parameters = list(network.parameters())
     head = (x, parameters, 4, R(1), hy, cy, out, out, None, None, 2, 4, 0, 2, False, 0.0, True, False, [], None, R(1))
     mask = (True, True, True, weights)
-    cost = cost_by_rule(aten._cudnn_rnn_backward.default, *head, mask, output=(x.clone(), hy, cy, parameters))
-    assert cost.macs == (1 + weights) * module_cost(network, x).macs
+    return cost_by_rule(aten._cudnn_rnn_backward.default, *head, mask, output=(x.clone(), hy, cy, parameters))
+
+
+def test_a_cudnn_backward_has_the_macs_of_what_it_gives() -> None:
+    network, x, steps = nn.LSTM(3, 4, 2), R(5, 2, 3), 5 * 2
+    data, both = (cudnn_backward(network, x, weights=weights) for weights in (False, True))
+    forward, biases = module_cost(network, x).macs, 2 * 16
+    weights = sum(p.numel() for p in network.parameters()) - 2 * biases
+    assert (data.macs, both.macs) == (forward, 2 * forward)
+    assert data.macs - data.adds == steps * (3 + 4)  # dx of both layers; dh adds to the gradient from above
+    assert both.adds - data.adds == forward - weights
+    assert data.other_flops == 23 * 2 * 4 * steps
+    assert both.other_flops - data.other_flops == biases * (steps - 1)
+
+
+def test_mps_runs_a_whole_lstm() -> None:
+    network, x = nn.LSTM(3, 4, 2, bidirectional=True), R(5, 2, 3)
+    out, (hy, cy) = network(x)
+    parameters, options = list(network.parameters()), (True, 2, 0.0, True, True, False)
+    states = (hy.clone(), cy.clone())
+    forward = cost_by_rule(aten._lstm_mps.default, x, states, parameters, *options, output=(out, hy, cy, R(9)))
+    assert work(forward) == work(module_cost(network, x))
+    assert forward.activations == out.numel() + hy.numel() + cy.numel()
+    head = (out, None, None, R(9), R(9), x, R(9), states, parameters)
+    assert cost_by_rule(aten.lstm_mps_backward.default, *head, *options, output=(x.clone(),)).macs == 2 * forward.macs
+
+
+def test_packing_reads_and_writes_the_real_steps() -> None:
+    x = R(7, 3, 10)
+    cost = operator_cost(lambda: torch._pack_padded_sequence(x, torch.tensor([7, 5, 2]), False))
+    assert cost.flops == 0
+    assert cost.bytes_written == 14 * 10 * 4 + 7 * 8  # the rows, and the batch size of each step
 
 
 def test_the_mkldnn_backward_is_twice_the_forward() -> None:
@@ -233,16 +261,13 @@ def test_one_more_step_backward_is_the_gradient_of_a_unit(kind: Any, each: int) 
         return operator_cost(lambda: torch.autograd.grad(states, h, [torch.ones(2, 4)] * steps)).other_flops
 
     assert backward(4) - backward(3) == each * 2 * 4
-    assert cost_of_backward_units(kind) in (None, each)
 
 
-def cost_of_backward_units(kind: Any) -> int | None:
-    """The same by the fused kernel of other devices, where there is one."""
-    state, workspace = R(2, 4), R(2, 20)
-    if kind is nn.LSTMCell:
-        operator, arguments = aten._thnn_fused_lstm_cell_backward_impl, (state, state, state, state, workspace, False)
-    elif kind is nn.GRUCell:
-        operator, arguments = aten._thnn_fused_gru_cell_backward, (state, workspace, False)
-    else:
-        return None
-    return cost_by_rule(operator.default, *arguments, output=(R(2, 16),)).other_flops // (2 * 4)
+def test_the_fused_backward_of_a_cell_is_that_of_its_units_and_biases() -> None:
+    state, out = R(2, 4), (R(2, 16),)
+    lstm = aten._thnn_fused_lstm_cell_backward_impl.default
+    assert cost_by_rule(lstm, *[state] * 5, True, output=out).other_flops == 23 * 2 * 4
+    gru = aten._thnn_fused_gru_cell_backward.default
+    without, with_biases = (cost_by_rule(gru, state, state, bias, output=out).other_flops for bias in (False, True))
+    assert without == 17 * 2 * 4
+    assert with_biases - without == 2 * operator_cost(lambda: R(2, 3 * 4).sum(0)).other_flops

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.handlers.counted import FUNCTIONS, Counted
-from tests.handlers.harness import operator_cost
 from torch import nn
 
 import torchcost.handlers.elementwise
 import torchcost.handlers.movement
 import torchcost.handlers.reduction  # noqa: F401  (the families that these modules' operators belong to)
+from tests.handlers.counted import FUNCTIONS, Counted
+from tests.handlers.harness import operator_cost
 from torchcost.handlers.logarithm import ceil_log2
 
 Numbers = list[Counted]
@@ -142,7 +142,13 @@ def test_the_whole_logarithm_is_the_stages_of_a_merge_sort(n: int) -> None:
 
 
 ORDERS: list[Callable[[torch.Tensor], Any]] = [
-    *(lambda x: x.sort(1), lambda x: x.topk(2, 1), lambda x: x.kthvalue(2, 1), lambda x: x.median(1), lambda x: x.mode(1)),
+    *(
+        lambda x: x.sort(1),
+        lambda x: x.topk(2, 1),
+        lambda x: x.kthvalue(2, 1),
+        lambda x: x.median(1),
+        lambda x: x.mode(1),
+    ),
     *(lambda x: x.sort(stable=True), lambda x: x.nanmedian(1), lambda x: x.argsort(1)),
 ]
 
@@ -163,7 +169,9 @@ def test_unique_rows_are_sorted_and_unique_neighbours_compared_once() -> None:
     assert flops(lambda: torch.unique_consecutive(x)) == 27
 
 
-@pytest.mark.parametrize("function", [lambda x: x.sort(), lambda x: x.max(1), lambda x: x.topk(3), lambda x: x.cummax(1)])
+@pytest.mark.parametrize(
+    "function", [lambda x: x.sort(), lambda x: x.max(1), lambda x: x.topk(3), lambda x: x.cummax(1)]
+)
 def test_indices_belong_to_memory_only(function: Callable[..., Any]) -> None:
     x = torch.randn(4, 8)
     values = function(x)[0]
@@ -187,6 +195,18 @@ def test_lists_are_normed_one_by_one() -> None:
     assert flops(lambda: torch._foreach_max(xs)) == sum(flops(x.max) for x in xs)
 
 
+def test_a_sum_of_powers_is_a_norm_without_its_root() -> None:
+    x = torch.randn(2, 4)
+    assert flops(lambda: torch.ops.aten.linalg__powsum(x, 2, [1])) == flops(lambda: x.norm(dim=1)) - 2
+    assert flops(lambda: torch._foreach_powsum([x, x], 3)) == 2 * flops(lambda: x.norm(3)) - 2
+
+
+def test_a_scan_into_given_results_is_the_scan() -> None:
+    x = torch.randn(3, 4)
+    values, indices = x.cummax(1)
+    assert flops(lambda: torch.ops.aten._cummax_helper(x, values, indices, 1)) == flops(lambda: x.cummax(1)) == 9
+
+
 def test_a_distance_is_the_norm_of_a_difference() -> None:
     x, y = torch.randn(3, 4), torch.randn(4)
     assert flops(lambda: torch.dist(x, y)) == flops(lambda: (x - y).norm())
@@ -198,17 +218,27 @@ def test_renorm_norms_and_scales_each_slice() -> None:
     assert flops(lambda: x.renorm(2, 0, 1.0)) == flops(lambda: x.norm(dim=1)) + 12 + 3 * 3
 
 
-def test_histograms_count_an_addition_and_even_bins_their_index() -> None:
-    x, w = torch.rand(7), torch.rand(7)
-    assert flops(lambda: x.histc(4)) == 7 * 3
-    assert flops(lambda: torch.histogram(x, torch.linspace(0, 1, 5))) == 7
+def test_histograms_count_an_addition_a_sample_and_even_bins_locate_each_coordinate() -> None:
+    x, w, xy = torch.rand(7), torch.rand(7), torch.rand(7, 2)
+    edges = torch.linspace(0, 1, 5)
+    assert flops(lambda: x.histc(4)) == flops(lambda: torch.histogram(x, 4)) == 7 * 3
+    assert flops(lambda: torch.histogram(x, edges)) == 7
     assert flops(lambda: torch.bincount(torch.arange(7), w)) == 7
+    assert flops(lambda: torch.histogramdd(xy, [edges, edges])) == 7
+    assert flops(lambda: torch.histogramdd(xy, [3, 3])) == 7 + 2 * 14 + 2 * 2 * 6  # the bins span the extremes
 
 
 @pytest.mark.parametrize(("reduce", "divisions"), [("sum", 0), ("max", 0), ("mean", 2)])
 def test_segments_fold_each_element_and_divide_for_a_mean(reduce: str, divisions: int) -> None:
     lengths = torch.tensor([3, 4])
     assert flops(lambda: torch.segment_reduce(torch.rand(7), reduce, lengths=lengths)) == 7 + divisions
+
+
+@pytest.mark.parametrize(("reduce", "each"), [("sum", 0), ("mean", 1), ("max", 2), ("prod", 2)])
+def test_a_segment_gradient_costs_its_equation(reduce: str, each: int) -> None:
+    x = torch.rand(7, requires_grad=True)
+    y = torch.segment_reduce(x, reduce, lengths=torch.tensor([3, 4]))
+    assert flops(lambda: torch.autograd.grad(y, x, torch.ones(2))) == 7 * each
 
 
 @given(rows=st.integers(1, 4))

@@ -153,6 +153,7 @@ def test_the_backward_of_a_grid_counts_the_input_gradient_only_if_it_is_asked_fo
     assert sampling_gradients(wants_input=False) == outputs * slopes
     assert sampling_gradients(wants_input=True) == outputs * (slopes + products + sums)
     assert sampling_gradients(wants_input=True, mode="nearest") == outputs
+    assert sampling_gradients(wants_input=False, mode="nearest") == 0
 
 
 @pytest.mark.parametrize("size", [(2, 1, 4, 5), (2, 1, 3, 4, 5)])

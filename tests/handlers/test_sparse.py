@@ -11,6 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 import torchcost.trace.families  # noqa: F401
 from tests.handlers.harness import OperatorCosts, operator_cost
+from torchcost.handlers.call import Call
+from torchcost.handlers.costing import work_of
 from torchcost.handlers.registry import find_handler
 
 few = settings(max_examples=15, deadline=None)
@@ -96,6 +98,20 @@ def test_reduced_products(reduce: str, macs: int, other: int) -> None:
     sparse = dense_with(5, 4, 6).to_sparse_csr()
     cost = operator_cost(lambda: torch.sparse.mm(sparse, R(6, 4), reduce))
     assert (cost.macs, cost.other_flops) == (macs, other)
+
+
+def test_the_gradients_of_a_reduced_product_are_as_large() -> None:
+    sparse, x = dense_with(5, 4, 6).to_sparse_csr().requires_grad_(), R(6, 4, requires_grad=True)
+    y = torch.sparse.mm(sparse, x, "sum")
+    assert operator_cost(lambda: y.backward(torch.ones(4, 4))).macs == 2 * 5 * 4
+
+
+def test_two_of_four_stored_values_are_half_the_macs() -> None:
+    x, half, places = R(8, 64), R(32, 64 // 2), torch.zeros(32, 4, dtype=torch.int16)
+    call = Call(target=aten._sparse_semi_structured_linear.default, args=(x, half, places), kwargs={}, output=R(8, 32))
+    rule = find_handler(call.target)
+    assert rule is not None
+    assert work_of(rule, call).macs == 8 * 64 * 32 // 2
 
 
 def test_a_backward_through_a_sparse_product_is_sparse_again() -> None:

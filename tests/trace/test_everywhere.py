@@ -128,7 +128,6 @@ def separable() -> nn.Module:
     return nn.Sequential(nn.Conv2d(4, 4, 3, groups=4), nn.Hardswish(), nn.Conv2d(4, 6, 1), nn.AdaptiveAvgPool2d(1))
 
 
-
 def normalised() -> nn.Module:
     norms = nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True), nn.LayerNorm(6), nn.RMSNorm(6)
     return nn.Sequential(*norms, nn.GELU(), nn.SiLU(), nn.Softmax(-1))
@@ -191,13 +190,13 @@ CASES = {
         inputs=lambda b: (torch.randn(5, b, 8),),
         macs=lambda b: b * 5 * (2 * 3 * 6 * (8 + 6) + 4 * (12 + 4)),
     ),
-    "an LSTM cell": Case(
-        make=lambda: First(nn.LSTMCell(8, 6)), inputs=floats(8), macs=lambda b: b * 4 * 6 * (8 + 6)
-    ),
+    "an LSTM cell": Case(make=lambda: First(nn.LSTMCell(8, 6)), inputs=floats(8), macs=lambda b: b * 4 * 6 * (8 + 6)),
     "embeddings": Case(make=Bags, inputs=lambda b: (torch.arange(b * 3).view(b, 3),), macs=lambda b: b * 4 * 3),
     "norms, activations": Case(make=normalised, inputs=floats(4, 6, 6), macs=lambda b: 0),
     "resampling": Case(
-        make=lambda: Does(resized), inputs=lambda b: (torch.randn(b, 2, 6, 6), torch.zeros(b, 12, 12, 2)), macs=lambda b: 0
+        make=lambda: Does(resized),
+        inputs=lambda b: (torch.randn(b, 2, 6, 6), torch.zeros(b, 12, 12, 2)),
+        macs=lambda b: 0,
     ),
     "fft, complex": Case(make=lambda: Does(spectrum), inputs=floats(8), macs=lambda b: 4 * b * 5 * 5),
     "einsum": Case(
@@ -221,7 +220,9 @@ CASES = {
         macs=lambda b: b * 5 * 3 * 4 + b * 5 * 4,
     ),
     "losses": Case(
-        make=lambda: Does(losses), inputs=lambda b: (torch.randn(b, 5), torch.zeros(b, dtype=torch.long)), macs=lambda b: 0
+        make=lambda: Does(losses),
+        inputs=lambda b: (torch.randn(b, 5), torch.zeros(b, dtype=torch.long)),
+        macs=lambda b: 0,
     ),
     "indexing, scattering": Case(
         make=Scatters, inputs=lambda b: (torch.randn(b, 4), torch.arange(b)), macs=lambda b: 0
@@ -300,16 +301,30 @@ ALIKE: dict[str, Callable[[Case], torchcost.Report]] = {
 }
 """Roads on which other kernels may run: MACs and parameters are the same."""
 
-EXCEPTIONS: dict[tuple[str, str], dict[str, int]] = {}
-"""Where the work itself differs: (case, road) to the difference in total, field by field, with the reason."""
+EXCEPTIONS: dict[tuple[str, str], dict[str, int]] = {
+    # torch's fake kernel gives one tensor as the gradient of both biases, so autograd clones one: 4 times 4 * 6.
+    ("LSTM, both ways, two layers", "training on fakes"): {
+        "input_bytes_read": 4 * 96,
+        "bytes_written": 4 * 96,
+        "activations": 96,
+        "activation_bytes": 4 * 96,
+        "uncached_inputs": 96,
+        "uncached_inputs_hout": 96,
+        "uncached_outputs": 96,
+    },
+}
+"""Where other operators run: (case, road) to the difference in total, field by field, with the reason."""
 
 
 def difference(left: Cost, right: Cost) -> dict[str, int]:
     return {field: d for field in FIELDS if (d := getattr(left, field) - getattr(right, field))}
 
 
-def by_node(report: torchcost.Report) -> dict[str, Cost]:
-    return {node.path: node.own for node in report.nodes()}
+def same(report: torchcost.Report, expected: torchcost.Report, but: dict[str, int]) -> None:
+    """The totals differ by nothing but what is given, and with nothing given every node is equal."""
+    assert difference(report.total, expected.total) == but
+    nodes, wanted = ({node.path: node.own for node in r.nodes()} for r in (report, expected))
+    assert but or nodes == wanted
 
 
 @cases
@@ -322,9 +337,7 @@ def test_the_macs_are_those_worked_out_by_hand(name: str) -> None:
 @pytest.mark.parametrize("road", EXACT)
 def test_every_field_of_every_node_is_the_same(name: str, road: str) -> None:
     expected, report = counted(CASES[name]), EXACT[road](CASES[name])
-    assert difference(report.total, expected.total) == EXCEPTIONS.get((name, road), {})
-    if (name, road) not in EXCEPTIONS:
-        assert by_node(report) == by_node(expected)
+    same(report, expected, EXCEPTIONS.get((name, road), {}))
 
 
 @cases
@@ -350,9 +363,10 @@ def test_macs_and_params_are_the_same_on_a_gpu(name: str, inside: Callable[[], A
 def test_training_costs_the_same_for_real_and_on_fakes(name: str) -> None:
     case = CASES[name]
     inputs = tuple(x.requires_grad_(x.is_floating_point()) for x in case.inputs(ROWS))
-    real, fake = (torchcost.count(case.make(), inputs, mode="train", backward=True, execution=e) for e in ("real", "fake"))
-    assert difference(fake.total, real.total) == {}
-    assert by_node(fake) == by_node(real)
+    real, fake = (
+        torchcost.count(case.make(), inputs, mode="train", backward=True, execution=e) for e in ("real", "fake")
+    )
+    same(fake, real, EXCEPTIONS.get((name, "training on fakes"), {}))
     assert (fake.uncounted, [x.grad for x in inputs]) == ({}, [None] * len(inputs))
 
 

@@ -131,7 +131,8 @@ def test_the_graph_that_made_an_input_stays_the_users() -> None:
 def test_one_tensor_given_twice_is_one_tensor_to_the_model() -> None:
     v = x()
     net = Calls(lambda a, b: a if a is b["v"] else None)
-    assert torchcost.count(net, (v, {"v": v})).macs == torchcost.count(net, (v, {"v": v}), execution="fake").macs == MACS
+    for execution in ("real", "fake"):
+        assert torchcost.count(net, (v, {"v": v}), execution=execution).macs == MACS
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
@@ -370,7 +371,7 @@ def test_the_models_own_exception_passes_with_a_note_of_its_place(execution: Any
 
 @pytest.mark.parametrize("execution", ["real", "fake"])
 def test_a_wrong_shape_is_torchs_error_and_our_note(execution: Any) -> None:
-    with pytest.raises(RuntimeError, match="(?s)cannot be multiplied|must have same reduction dim") as caught:
+    with pytest.raises(RuntimeError, match=r"cannot be multiplied|must have same reduction dim") as caught:
         torchcost.count(Calls(lambda v: v), torch.randn(2, 15), execution=execution)
     assert not isinstance(caught.value, torchcost.TorchCostError)
     assert "'fc' (Linear), called with float32[2, 15]" in caught.value.__notes__[-1]
@@ -386,17 +387,6 @@ def test_a_missing_argument_of_the_root_is_noted_too() -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument") as caught:
         torchcost.count(nn.Linear(16, 8))
     assert "'' (Linear), called with no tensors" in caught.value.__notes__[-1]
-
-
-def test_an_exception_that_takes_no_note_passes_all_the_same() -> None:
-    class Odd(Exception):
-        __slots__ = ()
-
-        def add_note(self, note: str) -> None:
-            raise AttributeError("no notes here")
-
-    with pytest.raises((Odd, AttributeError)):
-        torchcost.count(Calls(raises(Odd())), x())
 
 
 def test_a_keyboard_interrupt_leaves_no_hook() -> None:

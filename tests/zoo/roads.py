@@ -1,7 +1,7 @@
-"""Roads to a model's MACs that are not ours: torch's counter, figures of torchvision, a loop over shapes, formulas by hand.
+"""Roads to a model's MACs that are not ours: torch's counter, torchvision's figures, a loop over shapes, hand formulas.
 
-A hand formula reads a transformers configuration and multiplies out what its paper says; padding, masks, norms, look-ups
-and activations are no MACs. `broken_laws` is what must hold of any report, whatever the model.
+A hand formula reads a transformers configuration and multiplies out what its paper says; masks, norms, look-ups and
+activations are no MACs. `broken_laws` is what must hold of any report, whatever the model.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ aten = torch.ops.aten
 
 
 def torchs_counter(model: nn.Module, *args: Any, **kwargs: Any) -> int:
-    """MACs of one forward by torch's FlopCounterMode, on the meta device, where attention and RNNs do not hide from it."""
+    """MACs of a forward by torch's FlopCounterMode on the meta device, where attention and RNNs do not hide from it."""
     with FlopCounterMode(display=False) as counter:
         copy.deepcopy(model).to("meta")(*on_meta(args), **on_meta(kwargs))
     return counter.get_total_flops() // 2
@@ -68,24 +68,16 @@ def group_by_group(
     dy: list[int],
     x: list[int],
     weight: list[int],
-    _bias: object,
-    _stride: object,
-    _padding: object,
-    _dilation: object,
-    transposed: bool,
-    _output_padding: object,
-    groups: int,
-    needed: list[bool],
-    *,
+    *arguments: Any,
     out_shape: object,
 ) -> int:
-    """FLOPs of a convolution's gradients: each group is a convolution of its own, gone through once for dx and once for dw."""
+    """FLOPs of a convolution's gradients: each group is a convolution, gone through once for dx and once for dw."""
+    *_, transposed, _, groups, (needs_dx, needs_dw, _) = arguments
+    one_x, one_weight = [x[0], x[1] // groups, *x[2:]], [weight[0] // groups, *weight[1:]]
     flops = 0
     for _ in range(groups):
-        one_x, one_weight = [x[0], x[1] // groups, *x[2:]], [weight[0] // groups, *weight[1:]]
-        for wanted in needed[:2]:
-            if wanted:
-                flops += conv_flop_count(one_x, one_weight, dy, transposed=transposed)
+        for needed in (needs_dx, needs_dw):
+            flops += conv_flop_count(one_x, one_weight, dy, transposed=transposed) if needed else 0
     return flops
 
 
@@ -124,7 +116,7 @@ def published(weights: Any) -> float:
 
 
 class Products(TorchDispatchMode):
-    """MACs of a real run: every convolution and matrix product that runs, its shapes multiplied; nothing else is known."""
+    """MACs of a real run: the shapes of every convolution and matrix product that runs, multiplied."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +126,8 @@ class Products(TorchDispatchMode):
         output = func(*args, **(kwargs or {}))
         match func.overloadpacket:
             case aten.convolution:
-                self.macs += output.numel() * prod(args[1].shape[1:])
+                scattered = args[6]  # a transposed convolution multiplies each input
+                self.macs += (args[0] if scattered else output).numel() * prod(args[1].shape[1:])
             case aten.mm | aten.bmm:
                 self.macs += output.numel() * args[0].shape[-1]
             case aten.addmm | aten.baddbmm:
@@ -183,7 +176,7 @@ def llama(config: Any, batch: int, length: int) -> int:
 
 
 def mixtral(config: Any, batch: int, length: int) -> int:
-    """Llama's attention, a router over the experts, and for each token the gate, up and down of the experts it is given."""
+    """Llama's attention, a router over the experts, gate, up and down of each expert of a token, the head."""
     h, tokens, depth = config.hidden_size, batch * length, head_depth(config)
     router = tokens * h * config.num_local_experts
     experts = 3 * tokens * config.num_experts_per_tok * h * config.intermediate_size
@@ -202,7 +195,7 @@ def head_depth(config: Any) -> int:
 
 
 def llama_parameters(config: Any) -> int:
-    """Embedding and head, and in each layer four projections, three dense matrices and two norms; one norm at the end."""
+    """Embedding, head, the last norm, and in each layer four projections, three dense matrices and two norms."""
     h, heads, shared = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
     attention = h * head_depth(config) * (2 * heads + 2 * shared)
     one = attention + 3 * h * config.intermediate_size + 2 * h
@@ -220,7 +213,7 @@ def t5(config: Any, batch: int, source: int, target: int) -> int:
 
 
 def whisper(config: Any, batch: int, frames: int, target: int) -> int:
-    """Two convolutions of width 3, the second at stride 2, encoder layers, decoder layers that look at them, the head."""
+    """Two convolutions of width 3, the second at stride 2, encoder layers, decoder layers that see them, the head."""
     d, source = config.d_model, frames // 2
     ears = 3 * batch * (frames * config.num_mel_bins * d + source * d * d)
     encoder = layer(tokens=batch * source, pairs=batch * source**2, width=d, inner=config.encoder_ffn_dim)
@@ -234,15 +227,18 @@ def vit(config: Any, batch: int, labels: int) -> int:
     """A projection of each patch, the layers over the patches and one token more, the classifier on that token."""
     h, patches = config.hidden_size, (config.image_size // config.patch_size) ** 2
     eyes = batch * patches * config.num_channels * config.patch_size**2 * h
-    one = layer(
-        tokens=batch * (patches + 1), pairs=batch * (patches + 1) ** 2, width=h, inner=config.intermediate_size
-    )
+    one = layer(tokens=batch * (patches + 1), pairs=batch * (patches + 1) ** 2, width=h, inner=config.intermediate_size)
     return eyes + config.num_hidden_layers * one + batch * h * labels
 
 
 def mamba(config: Any, batch: int, length: int) -> int:
     """Projections in and out, a depthwise convolution that runs K - 1 steps over, and the scan: C h at every step."""
-    h, inner, state, kernel = config.hidden_size, config.expand * config.hidden_size, config.state_size, config.conv_kernel
+    h, inner, state, kernel = (
+        config.hidden_size,
+        config.expand * config.hidden_size,
+        config.state_size,
+        config.conv_kernel,
+    )
     rank, tokens = ceil(h / 16), batch * length
     projections = tokens * (h * 2 * inner + inner * (rank + 2 * state) + rank * inner + inner * h)
     convolution = batch * (length + kernel - 1) * inner * kernel

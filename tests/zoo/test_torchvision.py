@@ -1,4 +1,4 @@
-"""torchvision: every kind of its models, by the figure it publishes, by torch's counter on meta, by a loop over shapes."""
+"""torchvision: models of each kind, by the figure it publishes, torch's counter on meta, a loop over shapes."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_forward_and_backward_are_those_of_torchs_counter_on_the_same_device(nam
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_forward_and_backward_on_fakes_cost_what_the_real_ones_cost(name: str) -> None:
-    """Swin's traffic differs: torch's fake gradient of a layer norm has other strides, and is cloned where it is viewed."""
+    """Swin's traffic differs: torch's fake gradient of a layer norm has other strides, and is cloned to be viewed."""
     model, images = TRAINED[name](), torch.randn(2, 3, 32, 32)
     real, fake = (
         torchcost.count(model, images, mode="train", backward=True, execution=execution)
@@ -185,7 +185,7 @@ def test_forward_and_backward_on_fakes_cost_what_the_real_ones_cost(name: str) -
 @pytest.mark.zoo
 @pytest.mark.parametrize("name", [name for name in models.list_models(module=models) if "regnet" not in name])
 def test_every_classifier_has_its_published_figure(name: str) -> None:
-    """RegNet computes its widths with tensors, so it cannot be built on meta; the larger crops want other models of ViT."""
+    """RegNet finds its widths by tensors, so cannot be built on meta; ViT wants another model for a larger crop."""
     for weights in models.get_model_weights(name):
         size = weights.transforms().crop_size[0]
         if not name.startswith("vit") or size == 224:

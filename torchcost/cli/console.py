@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
-from typing import TextIO
+from typing import Any, TextIO
 
 from click.exceptions import Exit
 
@@ -109,7 +109,7 @@ def progress(text: str, *, after_seconds: float = 1.0) -> Iterator[None]:
 def warnings_in_a_line() -> Iterator[None]:
     """Warnings of Python, of the model's own code too, in the form of ours."""
 
-    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any, **__: Any) -> None:
         warning(f"{one_line(str(message))} ({Path(filename).name}, line {lineno})")
 
     with warnings.catch_warnings():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from torchcost.cli import console
@@ -30,14 +28,7 @@ def explain(request: Request, path: str) -> None:
 
     PATH is a module's path as the summary shows it, layer1.0.conv1; without one the whole model is explained.
     """
-    report = report_of(request)
-    text = _node(report, path).explain()
-    if console.shows_only_ascii(sys.stdout):
-        text = text.translate(_PLAIN)
-    console.write(text, None)
-
-
-_PLAIN = str.maketrans({"×": "x", "−": "-", "–": "-", "·": "*", "≥": ">="})
+    console.write(_node(report_of(request), path).explain(), None)
 
 
 def _node(report: Report, path: str) -> Node:

@@ -13,10 +13,11 @@ from torchcost.cli import console
 from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring, model_argument
 from torchcost.cli.request import Request, report_of
 from torchcost.report import Report
-from torchcost.tree.views import View
+from torchcost.tree.views import COLUMNS, View
 
 __all__ = ["summary"]
 
+_DEFAULT = View()
 _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
 
 
@@ -27,9 +28,19 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
 )
 @model_argument()
 @measuring
-@click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Show this many levels of modules [3].")
 @click.option(
-    "--columns", "--cols", metavar="LIST", help="Columns to show, with commas: macs,params. A wrong name lists them."
+    "--depth",
+    type=click.IntRange(min=0),
+    default=_DEFAULT.depth,
+    metavar="N",
+    help=f"Show this many levels of modules [{_DEFAULT.depth}].",
+)
+@click.option(
+    "--columns",
+    "--cols",
+    default=",".join(_DEFAULT.columns),
+    metavar="LIST",
+    help=f"Columns to show, with commas [{','.join(_DEFAULT.columns)}], of: {', '.join(COLUMNS)}.",
 )
 @click.option("--sort", metavar="COLUMN", help="Sort by a column, largest first.")
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show only so many rows, the largest.")
@@ -45,8 +56,8 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
 def summary(
     request: Request,
-    depth: int | None,
-    columns: str | None,
+    depth: int,
+    columns: str,
     sort: str | None,
     top: int | None,
     no_fold: bool,
@@ -57,8 +68,8 @@ def summary(
     color: str,
 ) -> None:
     """Print what a model costs, for the whole model and for each module."""
-    chosen = {"depth": depth, "columns": _names(columns), "sort": sort, "top": top}
-    view = View(fold=not no_fold, **{name: value for name, value in chosen.items() if value is not None})
+    names = tuple(name.strip() for name in columns.split(",") if name.strip())
+    view = View(depth=depth, fold=not no_fold, sort=sort, top=top, columns=names)
     form = form or _BY_SUFFIX.get(Path(output or "").suffix, "text")
     report = report_of(request)
     _say_notes(report, shown=form == "text" and output is None)
@@ -66,10 +77,6 @@ def summary(
     if form == "text":
         options |= _text_options(width, color, output)
     console.write(import_module(f"torchcost.render.{form}").render(report, view, **options), output)
-
-
-def _names(columns: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in columns.split(",") if name.strip()) if columns is not None else None
 
 
 def _text_options(width: int | None, color: str, output: str | None) -> dict[str, Any]:

@@ -105,6 +105,13 @@ def _(call: Call) -> Work:
     return elementwise(call, operations(ELU_BACKWARD).plus(Operations(products=scales)))
 
 
+@handles(aten.rrelu_with_noise_backward)
+def _(call: Call) -> Work:
+    """y = g times the slope that was drawn, in eval the mean slope below zero."""
+    drawn = call["training"] and call["upper"] - call["lower"] > 1e-6  # as torch decides
+    return elementwise(call, operations("g * noise" if drawn else "g if x > 0 else slope * g"))
+
+
 @handles(aten.glu_backward)
 def _(call: Call) -> Work:
     """Both halves' gradients of a * (1 / (1 + exp(-b))) for each element of the result."""

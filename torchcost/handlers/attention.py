@@ -11,7 +11,7 @@ from torch import nn
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import handles
 from torchcost.handlers.sparse import nested_sizes
-from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only
+from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only, overwrites
 from torchcost.handlers.work import Work, formula
 
 aten = torch.ops.aten
@@ -229,8 +229,16 @@ def _(call: Call) -> Work:
 
 
 @handles(aten._flash_attention_forward, traffic=first_output_only)
+@handles(aten._flash_attention_forward_no_dropout_inplace, traffic=overwrites)
 def _(call: Call) -> Work:
     return _forward(_flash_extent(call), masked=False, dropout=call["dropout_p"])
+
+
+@handles("torch_attn::_varlen_attn", traffic=first_output_only)
+@handles("torch_attn::_varlen_attn_out")
+def _(call: Call) -> Work:
+    """`torch.nn.attention.varlen`: always packed."""
+    return _forward(_packed(*_qkv(call), call["max_k"]), masked=False, dropout=0)
 
 
 @handles(aten._efficient_attention_forward, traffic=first_output_only)
@@ -295,6 +303,11 @@ def _has_elements(bias: torch.Tensor | None) -> bool:
 @handles(aten._flash_attention_backward)
 def _(call: Call) -> Work:
     return _backward(_flash_extent(call), masked=False, dropout=call["dropout_p"])
+
+
+@handles("torch_attn::_varlen_attn_backward")
+def _(call: Call) -> Work:
+    return _backward(_packed(*_qkv(call), call["max_k"]), masked=False, dropout=0)
 
 
 @handles(aten._efficient_attention_backward)

@@ -10,12 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import nn
 from torch._ops import OpOverload
 
 __all__ = ["Call", "Target", "is_holder", "leaves_in", "storage_id", "tensors_in"]
 
-Target = type[nn.Module] | OpOverload | Any  # Any: higher-order operators have no public type
+Target = Any
+"""A module type, an `OpOverload` or a higher-order operator; torch has no public type for the three."""
 Layout = Mapping[str, tuple[int, object]]
 
 
@@ -126,7 +126,10 @@ def _identity(tensor: torch.Tensor) -> object:
     storage = storage_id(tensor)
     if storage is None or tensor.is_nested:  # a nested tensor of strided layout has no shape
         return id(tensor)
-    return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+    extent = (tensor.storage_offset(), *tensor.shape, *tensor.stride())
+    if not all(isinstance(size, int) for size in extent):  # symbolic sizes have no hash
+        return id(tensor)
+    return storage, extent, tensor.dtype
 
 
 @cache

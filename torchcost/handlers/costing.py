@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
+
 from torchcost.cost import Cost
 from torchcost.errors import HandlerError
 from torchcost.handlers.call import Call
@@ -52,7 +54,7 @@ def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
     weights = _elements(a for a in traffic.reads if a.weight)
     inputs = loads = _elements(traffic.reads) - weights
     if work.macs:
-        loads, weights = work.macs, _elements(traffic.reads) - work.streamed
+        loads, weights = work.macs, _others(_elements(traffic.reads), work.streamed)
         inputs = work.macs if work.sliding is None else work.sliding
     return {
         "uncached_inputs": inputs,
@@ -60,6 +62,12 @@ def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
         "uncached_weights": weights,
         "uncached_outputs": _elements(traffic.writes),
     }
+
+
+def _others(elements: int, streamed: int) -> int:
+    """The elements of the other operands; none if the streamed one is expanded, and so larger than what is stored."""
+    rest: int = torch.sym_max(0, elements - streamed)  # type: ignore[assignment] # a SymInt stands for an int
+    return rest
 
 
 def _elements(accesses: Iterable[Access]) -> int:

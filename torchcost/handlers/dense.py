@@ -108,7 +108,7 @@ def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) ->
     rows = _rows(x, depth)
     if is_sparse(x) or is_sparse(weight):
         return sparse_product(x, weight, rows=rows, columns=columns, bias=bias is not None)
-    return matmul(batch=1, rows=rows, depth=depth, columns=columns, bias=bias is not None)
+    return matmul(batch=1, rows=rows, depth=depth, columns=columns, bias=bias is not None or depth == 0)
 
 
 def _rows(x: torch.Tensor, depth: int) -> int:
@@ -175,7 +175,8 @@ def _product(x: torch.Tensor, w: torch.Tensor, *, bias: bool, each: int = 0) -> 
     columns = w.shape[-1] if w.dim() > 1 else 1
     if is_sparse(x) or is_sparse(w):
         return sparse_product(x, w, rows=rows, columns=columns, bias=bias)
-    return matmul(batch=prod(batch), rows=rows, depth=depth, columns=columns, bias=bias, each=each)
+    starts = bias or depth == 0  # an empty sum saves no addition
+    return matmul(batch=prod(batch), rows=rows, depth=depth, columns=columns, bias=starts, each=each)
 
 
 def _is_added(call: Call) -> bool:

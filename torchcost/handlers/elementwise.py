@@ -67,7 +67,6 @@ EQUATIONS: Mapping[str, str] = {
     "floor(x / y)": "floor_divide",
     "max(x, low)": "clamp_min _foreach_clamp_min",
     "min(x, high)": "clamp_max _foreach_clamp_max",
-    "max(x + y, 0)": "_add_relu",
     "log(exp(x) + exp(y))": "logaddexp",
     "log2(exp2(x) + exp2(y))": "logaddexp2",
     "sin(z := pi * x) / z": "sinc",
@@ -87,6 +86,12 @@ computes("max(x, y)", aten.max.other, aten.max.out, aten.min.other, aten.min.out
 def _(call: Call) -> Work:
     """y = x + alpha * y."""
     return elementwise(call, operations("x + y" if argument(call, "alpha", absent=1) == 1 else "x + alpha * y"))
+
+
+@handles(aten._add_relu)
+def _(call: Call) -> Work:
+    """y = max(x + alpha * y, 0)."""
+    return elementwise(call, operations("max(x + y, 0)" if call["alpha"] == 1 else "max(x + alpha * y, 0)"))
 
 
 @handles(*operators("addcmul _foreach_addcmul"))

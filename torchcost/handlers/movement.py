@@ -117,7 +117,7 @@ def _accumulates(call: Call) -> bool:
 
 
 def schema_of(call: Call) -> FunctionSchema:
-    schema: FunctionSchema = call.target._schema  # type: ignore[union-attr] # only operators have these rules
+    schema: FunctionSchema = call.target._schema
     return schema
 
 

@@ -167,9 +167,7 @@ ALWAYS_TRAIN = {aten._batch_norm_with_update, aten._batch_norm_with_update_funct
 
 def _trains(call: Call) -> bool:
     operator: Any = call.target
-    return operator.overloadpacket in ALWAYS_TRAIN or bool(
-        argument(call, "training", absent=False)
-    )
+    return operator.overloadpacket in ALWAYS_TRAIN or bool(argument(call, "training", absent=False))
 
 
 def _running(call: Call) -> tuple[torch.Tensor, ...]:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
-from torch._ops import OpOverload, OpOverloadPacket
+from torch._ops import OpOverloadPacket
 
 from torchcost.handlers.call import Call, tensors_in
 from torchcost.handlers.registry import handles

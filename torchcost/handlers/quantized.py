@@ -381,6 +381,14 @@ PACKING = """
     conv_transpose3d_prepack conv_transpose3d_unpack embedding_bag_prepack embedding_bag_unpack
     make_quantized_cell_params make_quantized_cell_params_dynamic make_quantized_cell_params_fp16
 """
+LEGACY_PACKING = """
+    linear_prepack linear_prepack_fp16 linear_prepack_legacy linear_prepack_fp16_legacy conv2d_prepack conv3d_prepack
+    conv_transpose1d_prepack conv_transpose2d_prepack conv_transpose3d_prepack _wrapped_linear_prepack
+"""
+EMBEDDING_PACKING = [f"embedding_bag_{bits}_prepack" for bits in ("byte", "4bit", "2bit")]
+handles(*(f"_quantized::{name}" for name in LEGACY_PACKING.split()))(moves)
+handles(*(f"quantized::{name}{end}" for name in EMBEDDING_PACKING for end in ("", "_with_rowwise_min_max")))(moves)
+computes("q * scale + zero_point", *(f"quantized::embedding_bag_{bits}_unpack" for bits in ("byte", "4bit", "2bit")))
 handles(*(f"quantized::{name}" for name in (*INTEGER.split(), *PACKING.split())))(moves)
 handles(aten.quantize_per_tensor, aten.quantize_per_channel, aten.int_repr, aten.quantized_batch_norm)(moves)
 handles(aten._make_per_tensor_quantized_tensor, aten._make_per_channel_quantized_tensor)(moves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -9,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from torchcost.handlers.call import Call
-from torchcost.handlers.movement import moves
+from torchcost.handlers.call import Call, tensors_in
+from torchcost.handlers.movement import moves, picks
 from torchcost.handlers.pointwise import real_flops
 from torchcost.handlers.registry import handles
-from torchcost.handlers.traffic import first_output_only, first_outputs
+from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only, first_outputs
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["KINDS", "recurrent"]
@@ -222,7 +223,14 @@ def _(call: Call) -> Work:
     )
 
 
-@handles(aten.mkldnn_rnn_layer_backward)
+def _gradients(call: Call) -> Traffic:
+    """All but the workspace is read (a fake one is empty), each gradient is written (fakes share the two biases')."""
+    read = replace(call, args=tuple(argument for argument in call.args if argument is not call["workspace"]))
+    made = tuple(access(call, gradient) for gradient in tensors_in(call.output))
+    return Traffic(reads=every_operand_once(read).reads, writes=made, activations=made)
+
+
+@handles(aten.mkldnn_rnn_layer_backward, traffic=_gradients)
 def _(call: Call) -> Work:
     x, hidden = call.input, call["hidden_size"]
     gates, _, each = KINDS[MODES[call["mode"]]]
@@ -275,8 +283,13 @@ def _whole_network_backward(call: Call, *, projected: int) -> Work:
 
 
 def _network(call: Call, projected: int) -> dict[str, Any]:
+    bias = call["weight_stride0"] >= 4  # tensors a layer: two weights, two biases, a projection
+    return _sizes(call, hidden=call["hidden_size"], projected=projected, bias=bias)
+
+
+def _sizes(call: Call, *, hidden: int, projected: int, bias: bool) -> dict[str, Any]:
     """The terms of a kernel that runs all layers: a packed input has its steps in one dimension."""
-    x, hidden = call.input, call["hidden_size"]
+    x = call["input"]
     return {
         "steps": prod(x.shape[:-1]),
         "inputs": x.shape[-1],
@@ -285,11 +298,28 @@ def _network(call: Call, projected: int) -> dict[str, Any]:
         "projected": projected,
         "layers": call["num_layers"],
         "directions": 1 + call["bidirectional"],
-        "bias": call["weight_stride0"] >= 4,  # tensors a layer: two weights, two biases, a projection
+        "bias": bias,
     }
 
 
+@handles(aten._lstm_mps, traffic=_states_only)
+def _(call: Call) -> Work:
+    hidden = call["hx"][0].shape[-1]
+    terms = _sizes(call, hidden=hidden, projected=0, bias=call["has_biases"])
+    gates, each, _ = KINDS["LSTM"]
+    return recurrent(**terms, gates=gates, dropout=bool(call["train"] and call["dropout"] > 0), each=each)
+
+
+@handles(aten.lstm_mps_backward)
+def _(call: Call) -> Work:
+    hidden = call["hx"][0].shape[-1]
+    terms = _sizes(call, hidden=hidden, projected=0, bias=call["has_biases"])
+    gates, _, each = KINDS["LSTM"]
+    return recurrent_backward(**terms, gates=gates, weight_grad=True, each=each)
+
+
 handles(aten._cudnn_rnn_flatten_weight)(moves)
+handles(aten._pack_padded_sequence, traffic=picks)(moves)
 
 
 # --- fused cells -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from torch import nn
 from torchcost.handlers.call import Call
 from torchcost.handlers.logarithm import ceil_log2
 from torchcost.handlers.movement import least, most
-from torchcost.handlers.pointwise import Operations, argument, operations, operators, real_flops
+from torchcost.handlers.pointwise import Operations, argument, elementwise, operations, operators, real_flops
 from torchcost.handlers.registry import handles
 from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only
 from torchcost.handlers.work import Work, formula
@@ -77,12 +77,14 @@ def order(*, elements: int, comparisons: int) -> Work:
 
 
 @formula
-def tally(*, elements: int, each: int) -> Work:
-    """y[bin of x[i]] += weight[i]: an addition, and in even bins a difference and a product to find the bin.
+def tally(*, samples: int, located: int) -> Work:
+    """y[bin of x[i]] += weight[i]: an addition a sample, and a difference and a product for each located coordinate.
 
-    other_flops = elements * each
+    In even bins a coordinate is located by arithmetic, in others by a search, whose result is an integer.
+
+    other_flops = samples + 2 * located
     """
-    return Work(other_flops=elements * each)
+    return Work(other_flops=samples + 2 * located)
 
 
 @formula
@@ -301,24 +303,51 @@ def _(call: Call) -> Work:
 # --- histograms and segments -----------------------------------------------------------------------------------------
 
 
-@handles(aten.histc)
+@handles(aten.histc, aten.histogram)
 def _(call: Call) -> Work:
-    return tally(elements=call.input.numel(), each=3 * real_flops(call.out))
+    samples = call.input.numel()
+    return tally(samples=samples, located=samples if isinstance(call["bins"], int) else 0)
 
 
-@handles(aten.histogram, aten.bincount)
-@handles(*operators("_histogramdd_from_bin_cts _histogramdd_from_bin_tensors"))
+@handles(aten.bincount)
 def _(call: Call) -> Work:
-    return tally(elements=call.input.numel(), each=real_flops(call.out))
+    return tally(samples=call.input.numel() if call["weights"] is not None else 0, located=0)
+
+
+@handles(*operators("_histogramdd_from_bin_cts"))
+def _(call: Call) -> Work:
+    return tally(samples=prod(call.input.shape[:-1]), located=call.input.numel())
+
+
+@handles(*operators("_histogramdd_from_bin_tensors"))
+def _(call: Call) -> Work:
+    return tally(samples=prod(call.input.shape[:-1]), located=0)
 
 
 @handles(*operators("_histogramdd_bin_edges"))
 def _(call: Call) -> Work:
-    """The smallest and the largest of each dimension."""
-    return tally(elements=call.input.numel(), each=2 * real_flops(call.input))
+    """The smallest and the largest coordinate of each dimension."""
+    dimensions = least(call.input.numel(), call.input.shape[-1])
+    return fold(elements=2 * call.input.numel(), results=2 * dimensions, each=real_flops(call.input))
 
 
 @handles(aten.segment_reduce)
 def _(call: Call) -> Work:
     divisions = call.elements if call["reduce"] == "mean" else 0
     return segments(elements=call.input.numel(), divisions=divisions)
+
+
+SEGMENT_GRADIENTS: Mapping[str, str] = {
+    "sum": "g",
+    "mean": "g / n",
+    "max": "g / n if x >= y else 0",
+    "min": "g / n if x >= y else 0",
+    "prod": "g * y / x",
+}
+"""dx of an element x of a segment with the result y; equal extremes share the gradient."""
+
+
+@handles(aten._segment_reduce_backward)
+def _(call: Call) -> Work:
+    """Each element's share in the gradient of its segment."""
+    return elementwise(call, operations(SEGMENT_GRADIENTS[call["reduce"]]))

@@ -33,6 +33,11 @@ class Rule:
     traffic: Callable[[Call], Traffic] = every_operand_once
     children: tuple[str, ...] = ()
 
+    @property
+    def family(self) -> str:
+        """The last part of the handler's module: `convolution`, or a user's own file."""
+        return self.handler.__module__.rpartition(".")[2] if self.handler is not None else ""
+
 
 _OPERATOR = OpOverload | OpOverloadPacket | HigherOrderOperator
 _RULES: dict[Any, Rule] = {}

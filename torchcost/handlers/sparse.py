@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
@@ -123,6 +125,33 @@ def _(call: Call) -> Work:
     return reduced_matmul(stored=stored, columns=columns)
 
 
+@handles(aten._sparse_mm_reduce_impl_backward)
+def _(call: Call) -> Work:
+    """Each gradient that is wanted is as large as the product."""
+    stored, columns = stored_elements(call.input), call["grad_out"].shape[-1]
+    return sparse_matmul(stored=stored, others=columns * sum(call["output_mask"]), streamed=call["grad_out"].numel())
+
+
+@handles(aten._sparse_semi_structured_mm, aten._sparse_semi_structured_addmm)
+def _(call: Call) -> Work:
+    """2:4 sparsity: the first factor holds half its values, beside their places."""
+    stored = call["mat1"].numel()
+    return sparse_matmul(stored=stored, others=call["mat2"].shape[-1], streamed=stored)
+
+
+@handles(aten._sparse_semi_structured_linear)
+def _(call: Call) -> Work:
+    x = call.input
+    return sparse_matmul(stored=call["weight"].numel(), others=prod(x.shape[:-1]), streamed=x.numel())
+
+
+@handles(aten._cslt_sparse_mm)
+def _(call: Call) -> Work:
+    """The packed factor mixes values and places: half of the depth is stored."""
+    dense = call["dense_B"]
+    return sparse_matmul(stored=call.elements, others=dense.shape[0] // 2, streamed=dense.numel())
+
+
 # --- sums and softmax ------------------------------------------------------------------------------------------------
 
 
@@ -133,7 +162,7 @@ def _(call: Call) -> Work:
     return merged(falling=falling, addition=real_flops(call.out))
 
 
-@handles(aten._sparse_softmax, aten._sparse_log_softmax)
+@handles(aten._sparse_softmax, aten._sparse_log_softmax, aten._nested_tensor_softmax_with_shape)
 def _(call: Call) -> Work:
     return stored_softmax(stored=stored_elements(call.input), each=5)
 
@@ -150,6 +179,7 @@ CONVERSIONS = (
     *(aten._to_dense, aten.to_dense, aten.sparse_mask, aten._sparse_mask_projection, aten._sparse_sum_backward),
     *(aten._convert_indices_from_coo_to_csr, aten._convert_indices_from_csr_to_coo, aten.copy_sparse_to_sparse),
     *(aten._sparse_broadcast_to_copy, aten._to_sparse_semi_structured, aten._nested_sum_backward),
+    aten._nested_from_padded_tensor,
 )
 handles(*CONVERSIONS)(moves)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from torchcost.handlers.call import Call, storage_id, tensors_in
+from torchcost.handlers.call import Call, Target, storage_id, tensors_in
 
 __all__ = [
     "SPARSE_LAYOUTS",
@@ -138,7 +139,9 @@ def _accesses(call: Call, tensor: torch.Tensor) -> tuple[Access, ...]:
 
 
 def _reads(call: Call) -> tuple[Access, ...]:
-    return tuple(part for tensor in call.operands() for part in _accesses(call, tensor))
+    """The operands, but for a tensor that `out=` gives: it is written, whatever it held."""
+    given = {id(tensor) for name in _out_arguments(call.target) for tensor in tensors_in(call[name])}
+    return tuple(part for tensor in call.operands() if id(tensor) not in given for part in _accesses(call, tensor))
 
 
 def _new(call: Call, outputs: Iterable[torch.Tensor]) -> tuple[Access, ...]:
@@ -165,10 +168,21 @@ def _in_place(call: Call) -> tuple[Access, ...]:
 def _written(call: Call) -> Iterator[torch.Tensor]:
     """The operands a call writes: by the schema of an operator, by a module's outputs that are its inputs."""
     if call.module is None:
-        arguments = getattr(call.target, "_schema", None)
-        for argument in arguments.arguments if arguments is not None else ():
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                yield from tensors_in(call[argument.name])
+        for name in _written_arguments(call.target):
+            yield from tensors_in(call[name])
     elif getattr(call.module, "inplace", False):
         operands = {storage_id(tensor) for tensor in tensors_in((call.args, tuple(call.kwargs.values())))}
         yield from (tensor for tensor in tensors_in(call.output) if storage_id(tensor) in operands)
+
+
+@cache
+def _written_arguments(target: Target) -> tuple[str, ...]:
+    schema = getattr(target, "_schema", None)
+    arguments = schema.arguments if schema is not None else ()
+    return tuple(a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write)
+
+
+@cache
+def _out_arguments(target: Target) -> tuple[str, ...]:
+    schema = getattr(target, "_schema", None)
+    return tuple(a.name for a in schema.arguments if a.is_out) if schema is not None else ()

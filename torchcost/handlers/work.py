@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from inspect import getdoc
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 __all__ = ["FORMULAS", "Work", "formula"]
 
@@ -48,7 +48,7 @@ def formula(function: Callable[P, Work]) -> Callable[P, Work]:
 
     @wraps(function)
     def explained(*args: P.args, **kwargs: P.kwargs) -> Work:
-        return replace(function(*args, **kwargs), equation=equation, terms=dict(kwargs))
+        return replace(function(*args, **kwargs), equation=equation, terms=cast("Mapping[str, int]", kwargs))
 
     FORMULAS.append(explained)
     return explained

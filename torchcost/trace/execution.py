@@ -51,7 +51,7 @@ class Run:
 
 
 def observe(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
-    """The trace of one call of `model`; the model, its grads, the inputs and all random states are left as they were."""
+    """The trace of one call of `model`, which leaves it, its grads, the inputs and all random states as they were."""
     model = unwrap(model)
     tensors = (*model.parameters(), *model.buffers(), *inputs.tensors())
     on_meta = any(tensor.device.type == "meta" for tensor in tensors)
@@ -94,8 +94,8 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
         if not _needs_data(error):
             raise
         raise FakeExecutionError(
-            f"{tracer.operator} in '{tracer.failure.path if tracer.failure else ''}' needs real data, which a fake run has "
-            "not. Build the model with weights and count it with execution='real'."
+            f"{tracer.operator} in '{tracer.failure.path if tracer.failure else ''}' needs real data, which a fake "
+            "run has not. Build the model with weights and count it with execution='real'."
         ) from error
     trace = tracer.trace(execution="fake", mode=run.mode)
     del tracer, given, leaves  # they hold the twin
@@ -116,7 +116,8 @@ def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None
         failure = tracer.failure
         if failure is not None and failure.error is error:
             error.add_note(
-                f"torchcost: forward failed in '{failure.path}' ({failure.type}), called with {failure.inputs or 'no tensors'}. "
+                f"torchcost: forward failed in '{failure.path}' ({failure.type}), "
+                f"called with {failure.inputs or 'no tensors'}. "
                 "Check the inputs given to count(model, args) against the model's forward."
             )
         raise
@@ -165,7 +166,8 @@ def _check_fakeable(model: nn.Module, inputs: Arguments) -> None:
     for path, module in model.named_modules():
         if _is_lazy(module):
             raise FakeExecutionError(
-                f"'{path}' ({type(module).__name__}) takes its shapes from a first real call. Count it with execution='real'."
+                f"'{path}' ({type(module).__name__}) takes its shapes from a first real call. "
+                "Count it with execution='real'."
             )
     for tensor in (*model.parameters(), *model.buffers(), *inputs.tensors()):
         if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
@@ -187,9 +189,16 @@ def _is_lazy(module: nn.Module) -> bool:
 
 def _materialised(model: nn.Module, inputs: Arguments, run: Run) -> nn.Module:
     """A copy of a lazy model whose parameters a first, uncounted call has made."""
-    blank = (tensor for tensor in model.buffers() if isinstance(tensor, nn.UninitializedBuffer))
-    memo = {id(b): nn.UninitializedBuffer(device=b.device, dtype=b.dtype) for b in blank}  # torch's own copy fails
+    blank = [tensor for tensor in model.buffers() if isinstance(tensor, nn.UninitializedBuffer)]
+    memo: dict[int, Any] = {id(buffer): _blank(buffer) for buffer in blank}
     model = copy.deepcopy(model, memo)
     with modes_set(model, run.mode), torch.no_grad():
         model(*(first := inputs.copied(torch.clone)).args, **first.kwargs)
     return model
+
+
+def _blank(buffer: nn.UninitializedBuffer) -> nn.UninitializedBuffer:
+    """A copy of a lazy buffer, which `deepcopy` cannot make."""
+    make: Any = nn.UninitializedBuffer
+    copied: nn.UninitializedBuffer = make(device=buffer.device, dtype=buffer.dtype)
+    return copied

@@ -105,10 +105,11 @@ def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
 
 def _holder(tensor: torch.Tensor, *, reach: int = 4) -> str:
     """A name for what keeps a tensor alive: the global that leads to it, else the kinds of its nearest holders."""
-    globals_ = {id(vars(module)): name for name, module in list(sys.modules.items()) if module is not None}
+    globals_ = {id(vars(module)): name for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")}
     nearest: list[Any] = [tensor]
     for _ in range(reach):
-        holders = [h for item in nearest for h in gc.get_referrers(item) if not isinstance(h, FrameType) and h is not nearest]
+        every = (holder for item in nearest for holder in gc.get_referrers(item))
+        holders = [holder for holder in every if not isinstance(holder, FrameType) and holder is not nearest]
         for holder in holders:
             if id(holder) in globals_:
                 name = next((n for n, value in holder.items() if any(value is item for item in nearest)), "?")

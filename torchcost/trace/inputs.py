@@ -65,13 +65,17 @@ def unpack(args: Any, kwargs: Mapping[str, Any] | None) -> Arguments:
 def from_sizes(
     sizes: Sequence[Any], dtypes: Sequence[torch.dtype] | None, device: torch.device | str, default: torch.dtype
 ) -> tuple[torch.Tensor, ...]:
-    """Seeded random inputs of one size `(1, 3, 224, 224)` or several `[(1, 10), (1, 4)]`: floats in [0, 1), ints 0 or 1."""
+    """Seeded random inputs of one size `(1, 3, 224, 224)` or several `[(1, 10), (1, 4)]`.
+
+    Floats are drawn from [0, 1), integers are 0 or 1.
+    """
     several = isinstance(sizes, tuple | list) and any(isinstance(size, tuple | list) for size in sizes)
     shapes = [_size(size) for size in (sizes if several else [sizes])]
     kinds = list(dtypes) if dtypes is not None else [default] * len(shapes)
     if len(kinds) != len(shapes):
         raise ConfigurationError(
-            f"{len(shapes)} input sizes but {len(kinds)} dtypes. Give one dtype for each size: dtypes=[torch.float32, ...]."
+            f"{len(shapes)} input sizes but {len(kinds)} dtypes. "
+            "Give one dtype for each size: dtypes=[torch.float32, ...]."
         )
     generator = torch.Generator().manual_seed(0)
     return tuple(random_tensor(s, dtype, device, generator) for s, dtype in zip(shapes, kinds, strict=True))

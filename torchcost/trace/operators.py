@@ -59,13 +59,18 @@ class OperatorMode(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, watcher: Watcher) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._watcher = watcher
+        self._fakes = _fake_mode()
+        self._saw_subclass = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
+            self._saw_subclass = True
             return NotImplemented
+        if self._saw_subclass and _fake_mode() is not self._fakes:  # a subclass infers shapes on fakes of its own
+            return func(*args, **kwargs)
         if func.namespace == "prim":  # a fake tensor asked for its device or layout
             return func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator):
@@ -89,6 +94,10 @@ class OperatorMode(TorchDispatchMode):
                 return argument(*args, **kwargs)
 
         return body
+
+
+def _fake_mode() -> object:
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
 
 
 def _dispatches(kind: type) -> bool:

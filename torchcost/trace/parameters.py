@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from torchcost.handlers.call import storage_id
 from torchcost.record import ParameterEntry
@@ -42,10 +42,10 @@ class Inventory:
 
 def _held(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, Kind]]:
     for name, parameter in module._parameters.items():
-        if parameter is not None and not isinstance(parameter, UninitializedTensorMixin):
+        if parameter is not None and not is_lazy(parameter):
             yield name, parameter, "trainable" if parameter.requires_grad else "frozen"
     for name, buffer in module._buffers.items():
-        if buffer is not None and not isinstance(buffer, UninitializedTensorMixin):
+        if buffer is not None and not is_lazy(buffer):
             yield name, buffer, "unsaved buffer" if name in module._non_persistent_buffers_set else "buffer"
 
 

@@ -23,10 +23,10 @@ __all__ = ["Protected", "grads_preserved", "modes_set", "rng_preserved"]
 
 aten = torch.ops.aten
 
-_UNDECLARED_WRITES = {
-    packet: ("running_mean", "running_var")
-    for packet in (aten.native_batch_norm, aten.cudnn_batch_norm, aten.miopen_batch_norm, aten.batch_norm_gather_stats)
-}
+_UNDECLARED_WRITES = dict.fromkeys(
+    (aten.native_batch_norm, aten.cudnn_batch_norm, aten.miopen_batch_norm, aten.batch_norm_gather_stats),
+    ("running_mean", "running_var"),
+)
 """Operators that update arguments which their schema does not mark as written."""
 
 

@@ -48,16 +48,17 @@ class Recorder:
                 raise
             except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
                 self.note(f"{target_name(call.target)} in '{path}': its counting rule failed: {failure!r}")
-        return _record(call, work, cost, path=path, phase=phase)
+        return _record(call, rule, work, cost, path=path, phase=phase)
 
 
-def _record(call: Call, work: Work, cost: Cost | None, *, path: str, phase: Phase) -> Record:
+def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None, *, path: str, phase: Phase) -> Record:
     return Record(
         path=path,
         target=target_name(call.target),
         phase=phase,
         cost=cost,
         dtype=dtype_name(call.dtype) if cost is not None and cost.macs else "",
+        family=rule.family if rule is not None else "",
         claimed=call.module is not None,
         equation=work.equation,
         terms=tuple(work.terms.items()),

@@ -198,6 +198,7 @@ def _ranks(model: nn.Module) -> dict[str, str]:
     """Where weights are sharded, whose work is counted: this rank's, while parameters are those of all ranks."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return {}
-    sharded = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())
     rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return {"ranks": f"work of rank {rank} of {world}, " + ("parameters of all ranks" if sharded else "parameters of one")}
+    sharded = any(hasattr(parameter, "device_mesh") for parameter in model.parameters())
+    held = "all ranks" if sharded else "one"
+    return {"ranks": f"work of rank {rank} of {world}, parameters of {held}"}

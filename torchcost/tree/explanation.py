@@ -3,50 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from torchcost.record import Record
+from torchcost.cost import Cost
+from torchcost.record import ModuleEntry, Record
+from torchcost.tree.arithmetic import evaluate
 
-if TYPE_CHECKING:
-    from torchcost.tree.node import Node
+__all__ = ["Child", "explain", "substitute"]
 
-__all__ = ["explain", "substitute"]
-
-
-def explain(node: Node) -> str:
-    """The calls of a module's own `forward`, its backward's and, in a line each, its children."""
-    return "\n".join(_lines(node))
+_NAME = re.compile(r"\b[A-Za-z_]\w*\b")
 
 
-def _lines(node: Node) -> Iterator[str]:
-    shapes = f"  {_specs(node.inputs)} -> {_specs(node.outputs)}" if node.outputs else ""
-    yield f"{node.path or '(root)'}: {node.type}({node.details}){shapes}"
-    yield f"  calls {node.calls}, params {node.params:,}"
-    for record in node.records:
+class Child(NamedTuple):
+    """A module below the explained one, with its total."""
+
+    path: str
+    type: str
+    total: Cost
+
+
+def explain(
+    entry: ModuleEntry, records: Sequence[Record], *, params: int, total: Cost, children: Sequence[Child]
+) -> str:
+    """The calls of a module's own `forward` and of its backward, its children dearest first, and its total."""
+    return "\n".join((*_head(entry, params), *_calls(entry, records), *_below(children), *_sum(entry, records, total)))
+
+
+def _head(entry: ModuleEntry, params: int) -> Iterator[str]:
+    yield f"{entry.path or '(root)'}: {entry.type}({entry.details})"
+    if entry.inputs or entry.outputs:
+        yield f"  {_specs(entry.inputs)} -> {_specs(entry.outputs)}"
+    yield f"  calls {entry.calls}, params {params:,}"
+
+
+def _calls(entry: ModuleEntry, records: Sequence[Record]) -> Iterator[str]:
+    for record in records:
         yield ""
         yield from _record(record)
-    if node.in_parent:
-        yield "  its work is counted by the formula of the module that contains it"
-    for child in node.children:
-        yield f"  + {child.path}: {child.type}, {child.total.macs:,} MACs, {child.total.flops:,} FLOPs"
-    yield ""
-    yield f"  total: {node.total.macs:,} MACs, {node.total.flops:,} FLOPs, {node.total.flops_exact:,} FLOPs exact"
-    yield from _other_rules(node)
+    if entry.in_parent:
+        yield "  Its work is counted by the formula of the module that contains it."
 
 
 def _record(record: Record) -> Iterator[str]:
     times = f" x {record.times}" if record.times > 1 else ""
     yield f"  {record.target} ({record.phase}){times}"
     if record.cost is None:
-        yield "    not counted: no rule is known. Give one with @torchcost.handles"
+        yield "    Not counted: no rule is known. Give one with @torchcost.handles."
         return
-    for equation in record.equation.splitlines():
-        name, _, expression = equation.partition(" = ")
-        value = getattr(record.cost, name, None)
-        result = f" = {value:,}" if value is not None else ""
-        yield f"    {equation}"
-        yield f"      = {substitute(expression, dict(record.terms))}{result}"
+    yield from _equations(record.equation, dict(record.terms))
     cost = record.cost
     yield f"    FLOPs {cost.flops:,} = 2 x {cost.macs:,} MACs + {cost.other_flops:,} other"
     yield (
@@ -55,31 +60,57 @@ def _record(record: Record) -> Iterator[str]:
     )
 
 
-def substitute(expression: str, terms: dict[str, int]) -> str:
+def _equations(text: str, terms: dict[str, int]) -> Iterator[str]:
+    """Each equation, the same with numbers for names, and its value, which later equations use."""
+    for equation in text.splitlines():
+        name, _, expression = equation.partition(" = ")
+        numbers = substitute(expression, terms)
+        terms[name] = evaluate(expression, terms)
+        value = f"{terms[name]:,}"
+        yield f"    {equation}"
+        yield f"      = {value}" if numbers == value else f"      = {numbers} = {value}"
+
+
+def substitute(expression: str, terms: Mapping[str, int]) -> str:
     """An equation with its names replaced by numbers."""
-    return re.sub(r"\b[A-Za-z_]\w*\b", lambda name: _number(terms, name[0]), expression)
+    return _NAME.sub(lambda name: f"{int(terms[name[0]]):,}" if name[0] in terms else name[0], expression)
 
 
-def _number(terms: dict[str, int], name: str) -> str:
-    return f"{terms[name]:,}" if name in terms and not isinstance(terms[name], bool) else str(terms.get(name, name))
+def _below(children: Sequence[Child]) -> Iterator[str]:
+    if children:
+        yield ""
+    for child in sorted(children, key=lambda child: child.total.flops, reverse=True):
+        yield f"  + {child.path} ({child.type}): {child.total.flops:,} FLOPs, {child.total.macs:,} MACs"
 
 
-def _other_rules(node: Node) -> Iterator[str]:
-    """What other conventions make of the same layer, so that a difference from another tool is no riddle."""
-    claimed = [record for record in node.records if record.cost is not None and record.cost.macs]
-    if len(claimed) != 1 or node.children:
+def _sum(entry: ModuleEntry, records: Sequence[Record], total: Cost) -> Iterator[str]:
+    yield ""
+    yield f"  Total: {total.macs:,} MACs, {total.flops:,} FLOPs (exact: {total.flops_exact:,})"
+    product = next(
+        (record for record in records if record.phase == "forward" and record.cost and record.cost.macs), None
+    )
+    if product is not None:
+        yield "  Other rules say of the forward of this layer:"
+        yield from (f"    {line}" for line in _other_rules(entry, product))
+
+
+def _other_rules(entry: ModuleEntry, record: Record) -> Iterator[str]:
+    """What other tools and papers make of the same call, with the reason, so that a difference is no riddle."""
+    assert record.cost is not None
+    macs, outputs = record.cost.macs, entry.outputs[0].elements if entry.outputs else 0
+    yield f"fvcore, mmengine: {macs:,} 'FLOPs', which are MACs"
+    if record.family in ("attention", "recurrent"):
+        yield f"FlopCounterMode: {2 * macs:,} FLOPs on meta or CUDA; 0 on the CPU, whose kernel it does not know"
         return
-    cost = claimed[0].cost * claimed[0].times if claimed[0].cost is not None else node.own
-    bias = cost.adds == cost.macs
-    outputs = sum(spec.elements for spec in node.outputs) * claimed[0].times
-    yield "  other rules for the same layer:"
-    yield f"    MACs called FLOPs (fvcore, papers): {cost.macs:,}"
-    if bias:
-        yield f"    bias counted as a MAC (torchinfo, ptflops): {cost.macs + outputs:,}"
-        yield f"    bias as one more multiply and add (Molchanov et al. 2017): {2 * (cost.macs + outputs):,} FLOPs"
-    else:
-        yield f"    2n - 1 for a dot product of n: {cost.flops_exact:,} FLOPs"
+    yield f"FlopCounterMode, calflops: {2 * macs:,} FLOPs, 2 a MAC"
+    biased = bool(dict(record.terms).get("bias")) and record.claimed
+    if biased:
+        yield f"torchinfo, ptflops: {macs + outputs:,} mult-adds, the bias counted as a MAC an output"
+    if biased and record.family == "convolution":
+        yield f"Molchanov et al. 2017: {2 * (macs + outputs):,} FLOPs, the bias as one more multiply and add"
+    if not biased:
+        yield f"2n - 1 for a dot product of n: {record.cost.flops_exact:,} FLOPs"
 
 
-def _specs(specs: tuple[object, ...]) -> str:
+def _specs(specs: Sequence[object]) -> str:
     return ", ".join(map(str, specs)) or "nothing"

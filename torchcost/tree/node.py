@@ -12,6 +12,7 @@ from operator import add
 
 from torchcost.cost import Cost, ParameterCount, TensorSpec
 from torchcost.record import ModuleEntry, ParameterEntry, Phase, Record
+from torchcost.tree.explanation import Child, explain
 
 __all__ = ["Node", "build", "sum_costs"]
 
@@ -67,7 +68,7 @@ class Node:
 
     @property
     def params(self) -> int:
-        """Elements of the distinct parameters of this module and those below it."""
+        """Elements of its distinct parameters and of those below it."""
         return self.parameters.total
 
     @property
@@ -76,11 +77,11 @@ class Node:
 
     @property
     def uncounted(self) -> tuple[Record, ...]:
-        """This module's own calls that no rule counts."""
+        """Its own calls that no rule counts."""
         return tuple(record for record in self.records if record.cost is None)
 
     def walk(self) -> Iterator[Node]:
-        """This node and all below it, parents first, in the model's order."""
+        """The node and all below it, parents first, in the model's order."""
         yield self
         for child in self.children:
             yield from child.walk()
@@ -90,10 +91,9 @@ class Node:
         return sum_costs(record for node in self.walk() for record in node.records if record.phase == phase)
 
     def explain(self) -> str:
-        """The formula of each of this module's calls, with its numbers put in and the result."""
-        from torchcost.tree.explanation import explain
-
-        return explain(self)
+        """The formula of each of its calls, with this module's numbers put in and the result."""
+        children = [Child(child.path, child.type, child.total) for child in self.children]
+        return explain(self.entry, self.records, params=self.params, total=self.total, children=children)
 
     def __repr__(self) -> str:
         return f"<Node {self.path or '(root)'}: {self.type}, {self.calls} calls, {self.total.macs:,} MACs>"

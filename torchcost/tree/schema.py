@@ -72,6 +72,7 @@ def _record(record: Record) -> dict[str, Any]:
         "path": record.path,
         "target": record.target,
         "phase": record.phase,
+        "family": record.family,
         "claimed": record.claimed,
         "times": record.times,
         "dtype": record.dtype,
@@ -83,7 +84,7 @@ def _record(record: Record) -> dict[str, Any]:
 
 def _read_record(data: Mapping[str, Any]) -> Record:
     return Record(
-        **{name: data[name] for name in ("path", "target", "phase", "claimed", "times", "dtype", "equation")},
+        **{name: data[name] for name in ("path", "target", "phase", "family", "claimed", "times", "dtype", "equation")},
         terms=tuple(data["terms"].items()),
         cost=None if data["cost"] is None else Cost(**data["cost"]),
     )

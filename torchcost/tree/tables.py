@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchcost.cost import Cost
 from torchcost.record import Record
 from torchcost.tree.node import Node
 
-if TYPE_CHECKING:
-    from torchcost.report import Report
-
-__all__ = ["coverage", "grouped", "macs_by_dtype", "near", "owner", "row", "totals", "uncounted"]
+__all__ = ["coverage", "figures", "grouped", "macs_by_dtype", "near", "owner", "row", "uncounted"]
 
 
 def grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, Cost]:
@@ -78,26 +75,13 @@ def row(node: Node) -> dict[str, Any]:
         "trainable_params": parameters.trainable,
         "inputs": " ".join(map(str, node.inputs)),
         "outputs": " ".join(map(str, node.outputs)),
-        **_figures("", node.total),
-        **_figures("own_", node.own),
+        **figures("", node.total),
+        **figures("own_", node.own),
         "uncounted": " ".join(sorted({record.target for record in node.uncounted})),
     }
 
 
-def totals(report: Report) -> dict[str, Any]:
-    """The figures of the whole run, for readers of the JSON that do not sum records."""
-    return {
-        "params": report.params,
-        **_figures("", report.total),
-        "forward_flops": report.forward.flops,
-        "backward_flops": report.backward.flops,
-        "recompute_flops": report.recompute.flops,
-        "coverage": report.coverage,
-        "uncounted": report.uncounted,
-    }
-
-
-def _figures(prefix: str, cost: Cost) -> dict[str, int]:
+def figures(prefix: str, cost: Cost) -> dict[str, int]:
     return {
         f"{prefix}macs": cost.macs,
         f"{prefix}flops": cost.flops,

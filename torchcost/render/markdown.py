@@ -1,0 +1,35 @@
+"""A report as a GitHub table."""
+
+from __future__ import annotations
+
+import re
+
+from torchcost.render.cells import cell
+from torchcost.tree.summary import Summary
+from torchcost.tree.views import COLUMNS, Row, View, rows
+from torchcost.units import Units
+
+__all__ = ["render"]
+
+_SPECIAL = re.compile(r"([\\|`<>*_\[\]&])")
+
+
+def render(summary: Summary, view: View | None = None, *, units: Units = "auto") -> str:
+    """A pipe table of a view; names from the model are escaped."""
+    view = view if view is not None else View()
+    headers = ["Module (type)", *(COLUMNS[name].header for name in view.columns)]
+    rules = [":--", *(":--" if COLUMNS[name].kind == "text" else "--:" for name in view.columns)]
+    lines = [headers, rules, *(_cells(line, view, units) for line in rows(summary, view))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells(line: Row, view: View, units: Units) -> list[str]:
+    indent = "&nbsp;&nbsp;" * len(line.lasts)
+    remark = f" ({line.remark})" if line.remark else ""
+    figures = zip(view.columns, line.figures, strict=True)
+    return [indent + escape(line.label + remark), *(escape(cell(line, name, value, units)) for name, value in figures)]
+
+
+def escape(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SPECIAL.sub(r"\\\1", text).replace("\n", " ")

@@ -1,0 +1,181 @@
+"""A trace added up: totals, the tree of modules, tables by operator and by type, what could not be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from torchcost.cost import RULES, BytesRead, Cost, ParameterCount, UncachedAccesses
+from torchcost.record import Record, Trace
+from torchcost.tree import schema, tables
+from torchcost.tree.node import Node, build, sum_costs
+
+__all__ = ["Summary"]
+
+
+class Summary:
+    """What a run cost, as plain numbers that outlive the model."""
+
+    rules = RULES
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    @cached_property
+    def root(self) -> Node:
+        return build(self._trace.modules, self._trace.records)
+
+    @property
+    def macs(self) -> int:
+        return self.total.macs
+
+    @property
+    def flops(self) -> int:
+        return self.total.flops
+
+    @property
+    def other_flops(self) -> int:
+        return self.total.other_flops
+
+    @property
+    def flops_exact(self) -> int:
+        return self.total.flops_exact
+
+    @property
+    def params(self) -> int:
+        """Elements of distinct parameters."""
+        return self.parameters.total
+
+    @cached_property
+    def parameters(self) -> ParameterCount:
+        return self.root.parameters
+
+    @property
+    def activations(self) -> int:
+        return self.total.activations
+
+    @property
+    def activation_bytes(self) -> int:
+        return self.total.activation_bytes
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the tensors the model was called with."""
+        return sum(spec.nbytes for spec in self.root.inputs)
+
+    @property
+    def bytes_read(self) -> BytesRead:
+        return self.total.bytes_read
+
+    @property
+    def bytes_written(self) -> int:
+        return self.total.bytes_written
+
+    @property
+    def access_bytes(self) -> int:
+        return self.total.access_bytes
+
+    @property
+    def uncached_accesses(self) -> UncachedAccesses:
+        return self.total.uncached_accesses
+
+    @property
+    def intensity(self) -> float | None:
+        """FLOPs per byte of compulsory traffic."""
+        return self.total.intensity
+
+    @property
+    def total(self) -> Cost:
+        """Forward, backward and recomputation; a lower bound where `uncounted` is not empty."""
+        return self.root.total
+
+    @cached_property
+    def forward(self) -> Cost:
+        return sum_costs(self._trace.of_phase("forward"))
+
+    @cached_property
+    def backward(self) -> Cost:
+        """The backward operators that ran, without recomputation."""
+        return sum_costs(self._trace.of_phase("backward"))
+
+    @cached_property
+    def recompute(self) -> Cost:
+        """Forward work done again inside backward by activation checkpointing."""
+        return sum_costs(self._trace.of_phase("recompute"))
+
+    @property
+    def complete(self) -> bool:
+        """False if an exception ended the run half way."""
+        return self._trace.complete
+
+    @property
+    def context(self) -> Mapping[str, str]:
+        """How the run was made: execution, mode, versions."""
+        return self._trace.context
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._trace.notes
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Every distinct call that was counted or not, in the order it first ran."""
+        return self._trace.records
+
+    def nodes(self) -> Iterator[Node]:
+        """Every module, parents first."""
+        return self.root.walk()
+
+    def __getitem__(self, path: str) -> Node:
+        node = self._by_path.get(path)
+        if node is None:
+            raise KeyError(f"No module '{path}'. {tables.near(path, self._by_path)}")
+        return node
+
+    @cached_property
+    def _by_path(self) -> dict[str, Node]:
+        return {node.path: node for node in self.root.walk()}
+
+    def by_operator(self) -> dict[str, Cost]:
+        """Cost by what ran (`aten.mm`, or the type of a claimed module), dearest first."""
+        return tables.grouped(self._trace.records, lambda record: record.target)
+
+    def by_family(self) -> dict[str, Cost]:
+        """Cost by kind of formula (`convolution`, `dense`, `attention`...), dearest first."""
+        return tables.grouped(self._trace.records, lambda record: record.family)
+
+    def by_type(self) -> dict[str, Cost]:
+        """Own cost by type of module, dearest first."""
+        return tables.grouped(self._trace.records, lambda record: self[tables.owner(record, self._by_path)].type)
+
+    @property
+    def macs_by_dtype(self) -> dict[str, int]:
+        """MACs by the dtype they are computed in."""
+        return tables.macs_by_dtype(self._trace.records)
+
+    @property
+    def uncounted(self) -> dict[str, list[str]]:
+        """Operators and module types that have no rule, each with the paths where they ran."""
+        return tables.uncounted(self._trace.records)
+
+    @property
+    def coverage(self) -> float:
+        """Counted calls over all calls that compute; 1.0 only if nothing is uncounted."""
+        return tables.coverage(self._trace.records)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON types, under a schema number (see `torchcost/tree/report.schema.json`)."""
+        return {**schema.to_dict(self._trace), "totals": self.totals()}
+
+    def totals(self) -> dict[str, object]:
+        """The figures of the whole run, for readers of the JSON that do not sum records."""
+        return {
+            "params": self.params,
+            **tables.figures("", self.total),
+            "forward_flops": self.forward.flops,
+            "backward_flops": self.backward.flops,
+            "recompute_flops": self.recompute.flops,
+            "coverage": self.coverage,
+            "uncounted": self.uncounted,
+        }
