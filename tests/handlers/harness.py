@@ -61,9 +61,7 @@ def module_cost(module: nn.Module, *args: Any, **kwargs: Any) -> Cost:
     assert rule is not None, f"no rule for {type(module)}"
     with torch.no_grad():
         output = module(*args, **kwargs)
-    call = Call(
-        target=type(module), module=module, args=args, kwargs=kwargs, output=output, weights=weights_of(module)
-    )
+    call = Call(target=type(module), module=module, args=args, kwargs=kwargs, output=output, weights=weights_of(module))
     return cost_of(rule, call, work_of(rule, call))
 
 

@@ -145,7 +145,6 @@ def test_prelu_gives_both_gradients_for_three_operations_an_element() -> None:
         *((nn.ReLU(), 1), (nn.LeakyReLU(), 2), (nn.ReLU6(), 2), (nn.Hardtanh(), 2), (nn.Sigmoid(), 4), (nn.SiLU(), 5)),
         *((nn.GELU(), 5), (nn.GELU("tanh"), 9), (nn.Hardsigmoid(), 4), (nn.Hardswish(), 5), (nn.Tanh(), 1)),
     ],
-    ids=str,
 )
 def test_the_counting_rules_of_the_design_hold(module: nn.Module, each: int) -> None:
     assert module_cost(module, torch.randn(2, 3)).other_flops == 6 * each

@@ -95,7 +95,7 @@ BY_EQUATION: list[tuple[str, Callable[..., torch.Tensor], dict[str, float]]] = [
 ]
 
 
-@pytest.mark.parametrize(("equation", "function", "constants"), BY_EQUATION, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("equation", "function", "constants"), BY_EQUATION)
 def test_an_operator_costs_the_operations_of_an_equation_that_gives_its_values(
     equation: str, function: Callable[..., torch.Tensor], constants: dict[str, float]
 ) -> None:

@@ -44,7 +44,7 @@ ELEMENTWISE: list[tuple[Callable[..., nn.Module], str, dict[str, float], list[tu
 ]
 
 
-@pytest.mark.parametrize(("make", "equation", "constants", "pairs"), ELEMENTWISE, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("make", "equation", "constants", "pairs"), ELEMENTWISE)
 def test_a_loss_costs_the_operations_of_an_equation_that_gives_its_values(
     make: Callable[..., nn.Module], equation: str, constants: dict[str, float], pairs: list[tuple[float, float]]
 ) -> None:
@@ -68,7 +68,7 @@ GRADIENTS: list[tuple[nn.Module, str, dict[str, float], list[tuple[float, float]
 ]
 
 
-@pytest.mark.parametrize(("module", "equation", "constants", "pairs"), GRADIENTS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("module", "equation", "constants", "pairs"), GRADIENTS)
 def test_a_gradient_costs_the_operations_of_an_equation_that_gives_its_values(
     module: nn.Module, equation: str, constants: dict[str, float], pairs: list[tuple[float, float]]
 ) -> None:
@@ -284,7 +284,7 @@ SEVERAL: list[tuple[nn.Module, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("module", "arguments"), SEVERAL, ids=lambda value: str(value)[:25])
+@pytest.mark.parametrize(("module", "arguments"), SEVERAL)
 def test_what_is_counted_by_operators_has_a_rule_for_each_forward_and_backward(
     module: nn.Module, arguments: tuple[Any, ...]
 ) -> None:

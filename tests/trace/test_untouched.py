@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,49 @@ def test_a_fake_that_a_global_keeps_is_found_and_its_holder_named() -> None:
     with pytest.raises(torchcost.TorchCostError, match=r"1 fake tensors outlive the run in .*_CACHE"):
         torchcost.count(Hoards(), torch.randn(2), execution="fake")
     _CACHE.clear()
+
+
+def test_an_lru_cache_that_a_fake_run_filled_is_emptied() -> None:
+    @lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.arange(size)
+
+    class Cached(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + table(len(x))
+
+    torchcost.count(Cached(), torch.randn(4), execution="fake")
+    assert type(Cached()(torch.ones(4))) is torch.Tensor
+
+
+def test_a_flag_about_weights_that_were_put_back_is_put_back_with_them() -> None:
+    class Rescaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w, self.rescaled = nn.Parameter(torch.full((2,), 8.0)), False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if not self.rescaled:
+                self.w.div_(2)
+                self.rescaled = True
+            return x * self.w
+
+    net = Rescaled()
+    torchcost.count(net, torch.ones(2))
+    assert (net.w.tolist(), net.rescaled) == ([8.0, 8.0], False)
+
+
+def test_what_forward_assigns_stays_where_no_weight_was_written() -> None:
+    class Counts(nn.Module):
+        steps = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.steps += 1
+            return x
+
+    net = Counts()
+    torchcost.count(net, torch.ones(2))
+    assert net.steps == 1
 
 
 def test_an_exception_keeps_its_type_and_says_where_it_arose() -> None:

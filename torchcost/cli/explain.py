@@ -6,7 +6,8 @@ import click
 
 from torchcost.cli import console
 from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring, model_argument
-from torchcost.cli.request import Request, report_of
+from torchcost.cli.reports import report_of
+from torchcost.cli.request import Request
 from torchcost.errors import ConfigurationError
 from torchcost.report import Report
 from torchcost.specs import close_match

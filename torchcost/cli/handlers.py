@@ -10,7 +10,8 @@ import click
 
 from torchcost.cli import console
 from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring
-from torchcost.cli.request import Request, report_of
+from torchcost.cli.reports import report_of
+from torchcost.cli.request import Request
 from torchcost.report import Report
 
 __all__ = ["handlers"]

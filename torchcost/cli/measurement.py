@@ -45,10 +45,11 @@ def measure(request: Request, tell: Tell) -> Report:
     _check_call(model, inputs)
     if request.execution != "auto":
         return _counted(model, inputs, request, request.execution)
+    others = _live_fakes()
     outcome = _on_fakes(model, inputs, request)
     if isinstance(outcome, Report):
         return outcome
-    _check_real_run(source, model, outcome)
+    _check_real_run(source, model, outcome, others)
     real = _real(source, model, request)
     report = _counted(real, _inputs(request, source, real, lambda note: None), request, "real")
     tell(f"'{source.name}' needs real data ({outcome.reason}); it was run for real on {_device(real)}.")
@@ -217,7 +218,7 @@ def _check_call(model: nn.Module, inputs: Arguments) -> None:
 # --- running for real ------------------------------------------------------------------------------------------------
 
 
-def _check_real_run(source: Source, model: nn.Module, refusal: _Refusal) -> None:
+def _check_real_run(source: Source, model: nn.Module, refusal: _Refusal, others: set[int]) -> None:
     """Raises where a real run would not fit into memory, or would meet what the run on fakes left behind."""
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()) if tensor.is_meta)
     if weights > _memory():
@@ -228,11 +229,16 @@ def _check_real_run(source: Source, model: nn.Module, refusal: _Refusal) -> None
             "into this machine's memory. Type --model-kwargs for a smaller one."
         )
     gc.collect()
-    if any(issubclass(type(kept), FakeTensor) for kept in gc.get_objects()):
+    if _live_fakes() - others:
         raise FakeExecutionError(
             f"'{source.name}' keeps tensors of a run in a cache of its own, so it cannot be run on fakes and then for "
             "real. Type --execution real"
         )
+
+
+def _live_fakes() -> set[int]:
+    """The fake tensors that are alive in this process, by their ids."""
+    return {id(kept) for kept in gc.get_objects() if issubclass(type(kept), FakeTensor)}
 
 
 def _memory() -> float:

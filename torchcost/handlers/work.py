@@ -46,9 +46,12 @@ def formula(function: Callable[P, Work]) -> Callable[P, Work]:
     lines = (getdoc(function) or "").splitlines()[1:]  # the first line is the mathematics
     equation = "\n".join(line.strip() for line in lines if _EQUATION.match(line))
 
+    defaults: Mapping[str, int] = getattr(function, "__kwdefaults__", None) or {}
+
     @wraps(function)
     def explained(*args: P.args, **kwargs: P.kwargs) -> Work:
-        return replace(function(*args, **kwargs), equation=equation, terms=cast("Mapping[str, int]", kwargs))
+        terms = {**defaults, **cast("Mapping[str, int]", kwargs)}
+        return replace(function(*args, **kwargs), equation=equation, terms=terms)
 
     FORMULAS.append(explained)
     return explained

@@ -23,7 +23,7 @@ from torchcost.record import Trace
 from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.paths import unwrap
-from torchcost.trace.preserve import Protected, grads_preserved, modes_set, rng_preserved
+from torchcost.trace.preserve import Protected, flags_preserved, grads_preserved, modes_set, rng_preserved
 from torchcost.trace.tracer import Tracer
 
 __all__ = ["Backward", "Execution", "Mode", "Run", "observe"]
@@ -73,7 +73,11 @@ def _real(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
     protected = Protected((*leaves, *model.buffers(), *grads))
     tracer = Tracer(model, protected=protected)
     try:
-        with modes_set(model, run.mode), grads_preserved(leaves, cleared=bool(run.backward)):
+        with (
+            flags_preserved(model, protected),
+            modes_set(model, run.mode),
+            grads_preserved(leaves, cleared=bool(run.backward)),
+        ):
             _call(model, inputs.copied(), tracer, run)
     finally:
         protected.restore()

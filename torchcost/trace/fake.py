@@ -7,6 +7,7 @@ is never touched. A tensor on the meta device becomes a fake on the CPU, where t
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import sys
 import weakref
@@ -27,6 +28,9 @@ __all__ = ["Twin"]
 
 _BOOKKEEPING = frozenset(vars(nn.Module()))
 """What every module keeps about itself: its registries and hooks, and whether it trains."""
+
+
+_LRU = functools._lru_cache_wrapper
 
 
 class Twin:
@@ -56,14 +60,18 @@ class Twin:
                 f"The fake run wrote to {len(written)} real tensors of the model, through a closure or a global. "
                 "Count it with execution='real'."
             )
-        if any(ref() is not None for ref in self._born):
+        if self._alive():
             gc.collect()
-        alive = [tensor for ref in self._born if (tensor := ref()) is not None]
-        if alive:
+        for cache in _caches_of(self._alive()):
+            cache.cache_clear()
+        if alive := self._alive():
             raise FakeExecutionError(
-                f"{len(alive)} fake tensors outlive the run in {_holder(alive[0])}, a cache that the model fills. "
+                f"{len(alive)} fake tensors outlive the run in {_holder(alive[0])}, which the model fills. "
                 "Clear it, or count with execution='real'."
             )
+
+    def _alive(self) -> list[torch.Tensor]:
+        return [tensor for ref in self._born if (tensor := ref()) is not None]
 
 
 class _Fakes:
@@ -103,17 +111,31 @@ def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
                 yield from (leaf for leaf in leaves_in(value) if isinstance(leaf, torch.Tensor))
 
 
-def _holder(tensor: torch.Tensor, *, reach: int = 4) -> str:
-    """A name for what keeps a tensor alive: the global that leads to it, else the kinds of its nearest holders."""
-    globals_ = {id(vars(module)): name for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")}
-    nearest: list[Any] = [tensor]
-    for _ in range(reach):
+def _caches_of(tensors: list[torch.Tensor]) -> list[Any]:
+    """The `functools.lru_cache`s that hold tensors: what they forget, the model makes again."""
+    holders = (holder for above in _holders(tensors, reach=5) for holder in above)
+    return [holder for holder in holders if isinstance(holder, _LRU)]
+
+
+def _holders(tensors: list[Any], *, reach: int) -> Iterator[list[Any]]:
+    """What refers to some objects, then what refers to that, and so on."""
+    nearest: list[Any] = tensors
+    for _ in range(reach if tensors else 0):
         every = (holder for item in nearest for holder in gc.get_referrers(item))
-        holders = [holder for holder in every if not isinstance(holder, FrameType) and holder is not nearest]
+        nearest = [holder for holder in every if not isinstance(holder, FrameType) and holder is not nearest]
+        yield nearest
+
+
+def _holder(tensor: torch.Tensor) -> str:
+    """A name for what keeps a tensor alive: the global that leads to it, else the kinds of its nearest holders."""
+    modules = [(name, module) for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")]
+    globals_ = {id(vars(module)): name for name, module in modules}
+    below: list[Any] = [tensor]
+    for holders in _holders([tensor], reach=4):
         for holder in holders:
             if id(holder) in globals_:
-                name = next((n for n, value in holder.items() if any(value is item for item in nearest)), "?")
+                name = next((n for n, value in holder.items() if any(value is item for item in below)), "?")
                 return f"{globals_[id(holder)]}.{name}"
-        nearest = holders
+        below = holders
     kinds = {type(holder).__name__ for holder in gc.get_referrers(tensor)} - {"frame", "list", "cell"}
     return f"a {' and a '.join(sorted(kinds))}" if kinds else "a cache"

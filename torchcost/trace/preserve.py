@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import storage_id, tensors_in
 
-__all__ = ["Protected", "grads_preserved", "modes_set", "rng_preserved"]
+__all__ = ["Protected", "flags_preserved", "grads_preserved", "modes_set", "rng_preserved"]
 
 aten = torch.ops.aten
 
@@ -37,6 +37,7 @@ class Protected:
         self._tensors = {storage_id(t): t for t in tensors if t.device.type != "meta"}
         self._tensors.pop(None, None)
         self._saved: list[tuple[torch.UntypedStorage, torch.UntypedStorage]] = []
+        self.wrote_parameters = False
 
     def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Saves what this operator is about to write, where that is protected."""
@@ -49,6 +50,7 @@ class Protected:
         with _disable_current_modes():
             storage = tensor.untyped_storage()
             self._saved.append((storage, storage.clone()))
+        self.wrote_parameters |= isinstance(tensor, nn.Parameter)
 
     def restore(self) -> None:
         for storage, saved in self._saved:
@@ -69,6 +71,26 @@ def _writes(operator: Any) -> tuple[tuple[int, str], ...]:
         for position, argument in enumerate(operator._schema.arguments)
         if (argument.alias_info is not None and argument.alias_info.is_write) or argument.name in undeclared
     )
+
+
+@contextmanager
+def flags_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
+    """The modules' plain values as they were, if a parameter was written and put back.
+
+    What forward assigns stays, as after any call; but a flag that says how the weights now are (RWKV's
+    `layers_are_rescaled`) must not outlive them.
+    """
+    plain = [(vars(module), _plain_values(module)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        if protected.wrote_parameters:
+            for attributes, values in plain:
+                attributes.update(values)
+
+
+def _plain_values(module: nn.Module) -> dict[str, object]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str | None)}
 
 
 @contextmanager

@@ -64,10 +64,13 @@ def _equations(text: str, terms: dict[str, int]) -> Iterator[str]:
     """Each equation, the same with numbers for names, and its value, which later equations use."""
     for equation in text.splitlines():
         name, _, expression = equation.partition(" = ")
-        numbers = substitute(expression, terms)
-        terms[name] = evaluate(expression, terms)
-        value = f"{terms[name]:,}"
         yield f"    {equation}"
+        numbers = substitute(expression, terms)
+        try:
+            terms[name] = evaluate(expression, terms)
+        except ValueError:  # a report of another hand: its text is shown as it stands
+            continue
+        value = f"{terms[name]:,}"
         yield f"      = {value}" if numbers == value else f"      = {numbers} = {value}"
 
 

@@ -1,0 +1,46 @@
+"""The report that answers a request: read from a file, or measured."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from dataclasses import fields
+
+from torchcost.cli import console
+from torchcost.cli.request import Request
+from torchcost.errors import ConfigurationError
+from torchcost.report import Report
+from torchcost.specs import check_spec
+
+__all__ = ["report_of"]
+
+
+def report_of(request: Request) -> Report:
+    """The report of a saved file or of a measurement; only the latter imports torch."""
+    if request.is_saved:
+        _refuse_options(request)
+        return Report.load(request.model)
+    check_spec(request.model)
+    # what the model's own code prints is no part of the result
+    with (
+        console.progress(f"Measuring {request.model}"),
+        contextlib.redirect_stdout(sys.stderr),
+        console.warnings_in_a_line(),
+    ):
+        from torchcost.cli.measurement import measure
+
+        return measure(request, tell=console.note)
+
+
+def _refuse_options(request: Request) -> None:
+    for field in fields(Request):
+        if field.name != "model" and getattr(request, field.name) != field.default:
+            raise ConfigurationError(
+                f"{request.model} is a saved report and is not measured again: leave {_OPTION[field.name]} out."
+            )
+
+
+_OPTION = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(Request)} | {
+    "inputs": "--input",
+    "inputs_from": "--inputs",
+}
