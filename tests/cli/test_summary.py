@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result
-from torchcost.tree.views import View
 
 import torchcost
 from torchcost import Report
+from torchcost.tree.views import View
 
 Command = Callable[..., Result]
 
