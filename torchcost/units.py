@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal, get_args
 
-__all__ = ["MISSING", "UNITS", "Units", "count", "nbytes", "percent", "quantity", "ratio"]
+__all__ = ["MISSING", "UNITS", "Units", "count", "nbytes", "percent", "quantity", "ratio", "share"]
 
 Units = Literal["auto", "raw", "K", "M", "G", "T"]
 """How counts are scaled: by their own size, not at all, or all alike."""
@@ -44,19 +44,26 @@ def nbytes(value: int | None, units: Units = "auto", *, binary: bool = False) ->
 
 
 def percent(part: int | None, whole: int | None) -> str:
-    """A share with two decimals; all and nothing are written only where they are exact."""
-    if part is None or not whole:
-        return MISSING
-    share = Decimal(100 * part) / Decimal(whole)
-    rounded = share.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
-    if rounded == 100 and share < 100:
-        return ">99.99%"
-    return "<0.01%" if rounded == 0 and share > 0 else f"{rounded}%"
+    """A share in percent, with its sign: `97.00%`."""
+    return MISSING if part is None or not whole else f"{_percent(Decimal(part) / Decimal(whole))}%"
+
+
+def share(value: float | None) -> str:
+    """A share in percent, for a column that says so: `97.00`."""
+    return MISSING if value is None else _percent(Decimal(value))
 
 
 def ratio(value: float | None) -> str:
     """A quotient of two counts, with four digits."""
     return MISSING if value is None else _short(Decimal(value))
+
+
+def _percent(share: Decimal) -> str:
+    """Two decimals; all and nothing are written only where they are exact."""
+    rounded = (100 * share).quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+    if rounded == 100 and share < 1:
+        return ">99.99"
+    return "<0.01" if rounded == 0 and share > 0 else str(rounded)
 
 
 def _scaled(value: int, units: Units, base: int) -> tuple[str, str]:
@@ -66,7 +73,7 @@ def _scaled(value: int, units: Units, base: int) -> tuple[str, str]:
         return f"{value:,}", ""
     power = _power(value, base) if units == "auto" else _DECIMAL.index(units)
     scaled = Decimal(value) / Decimal(base) ** power
-    if units == "auto" and _rounded(scaled) == base and power + 1 < len(prefixes):  # 999,960 is 1.000 M
+    if units == "auto" and abs(_rounded(scaled)) == base and power + 1 < len(prefixes):  # 999,960 is 1.000 M
         power, scaled = power + 1, scaled / base
     return _short(scaled), prefixes[power]
 

@@ -99,8 +99,14 @@ MESSAGES = [
 ]
 
 
+LIBRARIES = {"hf:": "transformers", "timm:": "timm", "torchvision:": "torchvision"}
+
+
 @pytest.mark.parametrize(("arguments", "code", "message"), MESSAGES, ids=[" ".join(m[0]) for m in MESSAGES])
 def test_an_error_is_one_line_with_its_cure(run: Command, arguments: tuple[str, ...], code: int, message: str) -> None:
+    for prefix, library in LIBRARIES.items():
+        if any(argument.startswith(prefix) for argument in arguments):
+            pytest.importorskip(library)
     result = run(*arguments)
     last = result.stderr.splitlines()[-1]
     assert last.startswith("torchcost: error: ")

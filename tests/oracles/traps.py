@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -323,7 +324,7 @@ def conv_bf16() -> ModelAndInputs:
 
 @trap(macs=13_824, params=216)
 def deform_conv() -> ModelAndInputs:
-    from torchvision.ops import deform_conv2d
+    deform_conv2d = pytest.importorskip("torchvision").ops.deform_conv2d
 
     def forward(weight: Tensor, image: Tensor, offset: Tensor) -> Tensor:
         return deform_conv2d(image, offset, weight, padding=1)

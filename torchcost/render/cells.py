@@ -10,16 +10,16 @@ __all__ = ["cell"]
 
 
 def cell(line: Row, name: str, figure: Figure, units: Units) -> str:
-    """A figure in its column's unit; `≥` where unknown work is missing from it, a dash where it was not measured."""
-    if figure is None:
-        return scale.MISSING
+    """A figure in its column's unit; `≥` where unknown work is missing from it, a dash where nothing of it is known."""
     kind = COLUMNS[name].kind
     if kind == "text":
-        return str(figure)
+        return str(figure or "")
+    lacking = line.bound and name not in ("params", "trainable", "calls")
+    if figure is None or (lacking and not figure):
+        return scale.MISSING
     if kind == "share":
-        return f"{float(figure) * 100:.2f}"
+        return scale.share(float(figure))
     if kind == "ratio":
         return scale.ratio(float(figure))
     written = scale.nbytes(int(figure), units) if kind == "bytes" else scale.count(int(figure), units)
-    lacking = line.bound and name not in ("params", "trainable", "calls")
     return f"≥ {written}" if lacking else written

@@ -1,26 +1,28 @@
-"""A report as a GitHub table."""
+"""A report as a GitHub table and a list of its totals."""
 
 from __future__ import annotations
 
 import re
 
 from torchcost.render.cells import cell
+from torchcost.render.text import footer
 from torchcost.tree.summary import Summary
 from torchcost.tree.views import COLUMNS, Row, View, rows
 from torchcost.units import Units
 
 __all__ = ["render"]
 
-_SPECIAL = re.compile(r"([\\|`<>*_\[\]&])")
+_SPECIAL = re.compile(r"([\\|`<>*_\[\]&~$])")
 
 
 def render(summary: Summary, view: View | None = None, *, units: Units = "auto") -> str:
-    """A pipe table of a view; names from the model are escaped."""
+    """A pipe table of a view, and below it the totals in words; names from the model are escaped."""
     view = view if view is not None else View()
     headers = ["Module (type)", *(COLUMNS[name].header for name in view.columns)]
     rules = [":--", *(":--" if COLUMNS[name].kind == "text" else "--:" for name in view.columns)]
     lines = [headers, rules, *(_cells(line, view, units) for line in rows(summary, view))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = (f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join((*table, "", *(f"- {escape(line.strip())}" for line in footer(summary, units=units))))
 
 
 def _cells(line: Row, view: View, units: Units) -> list[str]:
@@ -32,4 +34,4 @@ def _cells(line: Row, view: View, units: Units) -> list[str]:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", text).replace("\n", " ")
+    return _SPECIAL.sub(r"\\\1", text).replace("\r", " ").replace("\n", " ")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from io import StringIO
 from textwrap import wrap
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,17 +17,22 @@ from torchcost.tree.summary import Summary
 from torchcost.tree.views import COLUMNS, Row, View, rows
 from torchcost.units import Units
 
-__all__ = ["render"]
+__all__ = ["footer", "render"]
 
 WIDTH = 100
 _LEAST_NAME = 28
 """What the names keep, if they need it, before columns of figures give way; beyond half the width they are cut."""
 
-_GIVE_WAY = ("dtype", "uncounted", "input", "type", "intensity", "calls", "output", "share", "other_flops")
+_GIVE_WAY = ("type", "dtype", "uncounted", "input", "intensity", "calls", "output", "share", "other_flops")
 """Columns that are left out where the table is too wide, in this order."""
+
+_HEADER = "Module (type)"
+_GAP = 2
 
 _TREE = {"unicode": ("├─ ", "└─ ", "│  ", "   "), "ascii": ("|- ", "`- ", "|  ", "   ")}
 _ASCII = str.maketrans({"–": "-", "≥": ">=", "×": "x", "·": ".", "…": "..."})
+
+Safe = Callable[[str], str]
 
 
 def render(
@@ -41,54 +47,78 @@ def render(
     """The table of a view and the totals below it, at most `width` columns wide."""
     view = view if view is not None else View()
     width = width or WIDTH
+    safe = _ascii if ascii_only else _printable
     lines = rows(summary, view)
-    shown = _fitting(lines, view, units, width)
-    table = _table(lines, view, shown, units, tree=_TREE["ascii" if ascii_only else "unicode"])
-    dropped = [name for name in view.columns if name not in shown]
-    text = "\n".join((_drawn(table, width, color=color), *_footer(summary, units, width, dropped)))
-    return text.translate(_ASCII) if ascii_only else text
+    names = [_name(line, _TREE["ascii" if ascii_only else "unicode"], safe) for line in lines]
+    cells = {
+        name: [safe(cell(line, name, line.figures[place], units)) for line in lines]
+        for place, name in enumerate(view.columns)
+    }
+    widths = _fitting(names, cells, width)
+    table = _table(names, cells, widths, room=width - sum(wide + _GAP for wide in widths.values()), safe=safe)
+    remarks = [*footer(summary, units=units), *_left_out(cells.keys() - widths.keys(), view)]
+    below = (wrapped for line in remarks for wrapped in _wrap(safe(line), width))
+    return "\n".join((_drawn(table, width, color=color), "", *below))
 
 
-def _table(lines: tuple[Row, ...], view: View, shown: list[str], units: Units, *, tree: tuple[str, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("Module (type)", no_wrap=True, overflow="ellipsis", min_width=12, ratio=1)
-    for name in shown:
+def _ascii(text: str) -> str:
+    """Our own signs spelled out, what else is not ASCII escaped."""
+    return _printable(text.translate(_ASCII)).encode("ascii", "backslashreplace").decode()
+
+
+def _printable(text: str) -> str:
+    """A name from a model may hold line breaks or control characters; a table may not."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _table(
+    names: list[Text], cells: Mapping[str, list[str]], widths: Mapping[str, int], *, room: int, safe: Safe
+) -> Table:
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    longest = max(name.cell_len for name in names)
+    table.add_column(_HEADER, no_wrap=True, width=max(1, min(room, max(longest, len(_HEADER)))))
+    for name, wide in widths.items():
         text = COLUMNS[name].kind == "text"
-        table.add_column(COLUMNS[name].header, no_wrap=True, justify="left" if text else "right", overflow="ellipsis")
-    for line in lines:
-        cells = dict(zip(view.columns, cells_of(line, view, units), strict=True))
-        table.add_row(_name(line, tree), *(cells[name] for name in shown))
+        table.add_column(COLUMNS[name].header, no_wrap=True, justify="left" if text else "right", width=wide)
+    for name, *figures in zip(names, *(cells[column] for column in widths), strict=True):
+        fitted = (_cut(Text(figure), wide, safe) for figure, wide in zip(figures, widths.values(), strict=True))
+        table.add_row(_cut(name, room, safe), *fitted)
     return table
 
 
-def cells_of(line: Row, view: View, units: Units) -> list[str]:
-    """The figures of a row as text, `≥` before those that lack unknown work."""
-    return [cell(line, name, figure, units) for name, figure in zip(view.columns, line.figures, strict=True)]
+def _cut(text: Text, width: int, safe: Safe) -> Text:
+    if text.cell_len > width:
+        mark = safe("…")
+        text.truncate(max(0, width - len(mark)))
+        text.append(mark)
+    return text
 
 
-def _name(line: Row, tree: tuple[str, ...]) -> Text:
+def _name(line: Row, tree: tuple[str, ...], safe: Safe) -> Text:
     branch, end, bar, blank = tree
     above = "".join(blank if last else bar for last in line.lasts[:-1])
     own = (end if line.lasts[-1] else branch) if line.lasts else ""
     name = Text(above + own, style="dim")
-    name.append(line.label, style="italic" if line.label.startswith("(own") else "")
+    name.append(safe(line.label), style="italic" if line.label.startswith("(own") else "")
     if line.remark:
         name.append(f" ({line.remark})", style="dim")
     return name
 
 
-def _fitting(lines: tuple[Row, ...], view: View, units: Units, width: int) -> list[str]:
-    """The columns of a view that fit beside the names; the rest give way, the least asked for first."""
-    names = min(max(len(_name(line, _TREE["ascii"])) for line in lines), max(_LEAST_NAME, width // 2))
-    widths = {name: len(COLUMNS[name].header) for name in view.columns}
-    for line in lines:
-        for name, text in zip(view.columns, cells_of(line, view, units), strict=True):
-            widths[name] = max(widths[name], len(text))
-    shown = list(view.columns)
-    leaving = [name for name in _GIVE_WAY if name in shown] + [n for n in reversed(shown) if n not in _GIVE_WAY]
-    while len(shown) > 1 and names + sum(widths[name] + 2 for name in shown) > width:
-        shown.remove(leaving.pop(0))
-    return shown
+def _fitting(names: list[Text], cells: Mapping[str, list[str]], width: int) -> dict[str, int]:
+    """The columns that fit beside the names, and how wide they are; the rest give way, the least asked for first."""
+    least = min(max(name.cell_len for name in names), max(_LEAST_NAME, width // 2))
+    widths = {name: _width(name, column, width) for name, column in cells.items()}
+    leaving = [name for name in _GIVE_WAY if name in widths] + [n for n in reversed(widths) if n not in _GIVE_WAY]
+    while len(widths) > 1 and least + sum(wide + _GAP for wide in widths.values()) > width:
+        del widths[leaving.pop(0)]
+    return widths
+
+
+def _width(name: str, column: list[str], width: int) -> int:
+    """As wide as its widest figure; text is cut at a quarter of the table, a number never."""
+    header, widest = len(COLUMNS[name].header), max(map(cell_len, column))
+    return max(header, min(widest, width // 4) if COLUMNS[name].kind == "text" else widest)
 
 
 def _drawn(table: Table, width: int, *, color: bool) -> str:
@@ -100,11 +130,21 @@ def _drawn(table: Table, width: int, *, color: bool) -> str:
     return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").splitlines())
 
 
-def _footer(summary: Summary, units: Units, width: int, dropped: list[str]) -> Iterator[str]:
-    for line in ("", *_totals(summary, units), *_traffic(summary, units), *_coverage(summary), *_remarks(summary)):
-        yield from wrap(line, width, subsequent_indent="  ") or [""]
+def _left_out(dropped: Collection[str], view: View) -> Iterator[str]:
     if dropped:
-        yield from wrap(f"Left out for width: {', '.join(dropped)}. Name columns, or widen.", width)
+        named = ", ".join(name for name in view.columns if name in dropped)
+        yield f"Left out for width: {named}. Ask for fewer columns, or widen."
+
+
+def _wrap(line: str, width: int) -> list[str]:
+    """A line at most `width` wide, broken at commas where that suffices: a number keeps its unit."""
+    parts = (part.replace(" ", "\xa0") if len(part) < width // 2 else part for part in line.split(", "))
+    return [part.replace("\xa0", " ") for part in wrap(", ".join(parts), width, subsequent_indent="  ")]
+
+
+def footer(summary: Summary, *, units: Units = "auto") -> Iterator[str]:
+    """The totals in words, the counting rules' id, and what was not counted, for every form that people read."""
+    yield from (*_totals(summary, units), *_traffic(summary, units), *_coverage(summary), *_remarks(summary))
 
 
 def _totals(summary: Summary, units: Units) -> Iterator[str]:
@@ -136,6 +176,7 @@ def _shares(summary: Summary) -> str:
 
 def _traffic(summary: Summary, units: Units) -> Iterator[str]:
     parameters, total = summary.parameters, summary.total
+    bound = ">= " if summary.uncounted else ""
     frozen = f", {scale.count(parameters.frozen, units)} frozen" if parameters.frozen else ""
     unused = parameters.total - parameters.active
     idle = f", {scale.count(unused, units)} not used by this run" if unused else ""
@@ -145,8 +186,10 @@ def _traffic(summary: Summary, units: Units) -> Iterator[str]:
         f"checkpoint {scale.nbytes(parameters.checkpoint_bytes, units)}"
     )
     yield (
-        f"Input {scale.nbytes(summary.input_bytes, units)}, activations {scale.nbytes(total.activation_bytes, units)}, "
-        f"reads {scale.nbytes(int(total.bytes_read), units)}, writes {scale.nbytes(total.bytes_written, units)}, "
+        f"Input {scale.nbytes(summary.input_bytes, units)}, "
+        f"activations {bound}{scale.nbytes(total.activation_bytes, units)}, "
+        f"reads {bound}{scale.nbytes(int(total.bytes_read), units)}, "
+        f"writes {bound}{scale.nbytes(total.bytes_written, units)}, "
         f"{scale.ratio(total.intensity)} FLOP/B"
     )
 
