@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,9 +25,8 @@ class Recorder:
         self._times: dict[Record, int] = {}
         self.notes: dict[str, None] = {}
 
-    def add(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._times[record] = self._times.get(record, 0) + 1
+    def add(self, record: Record) -> None:
+        self._times[record] = self._times.get(record, 0) + 1
 
     def note(self, text: str) -> None:
         """Keeps a remark for the reader of the report, once."""

@@ -19,7 +19,6 @@ from torch.utils.hooks import RemovableHandle
 
 from torchcost.handlers.call import Call, storage_id, tensors_in
 from torchcost.handlers.registry import Rule, find_handler
-from torchcost.record import Record
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.paths import is_wrapper, named_modules
 from torchcost.trace.recorder import Recorder, specs_of
@@ -31,14 +30,14 @@ _PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """One running call of a module. `rule` is set where the call is claimed; `held` are the records it holds back."""
+    """One running call of a module. `rule` is set where the call is claimed; `held` are the operators it holds back."""
 
     path: str
     module: nn.Module
     rule: Rule | None
     in_backward: bool
     pending: BaseException | None
-    held: list[Record] = field(default_factory=list)
+    held: list[tuple[Rule | None, Call]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -184,19 +183,15 @@ class Scopes:
 
     def _settle(self, scope: Scope, args: Any, kwargs: Any, output: Any, *, failed: bool) -> None:
         """A claimed call is counted by its rule; one that failed, or that its rule cannot count, by its operators."""
-        record = None
         if not failed:
-            call = Call(
-                target=type(scope.module),
-                module=scope.module,
-                args=args,
-                kwargs=kwargs,
-                output=output,
-                weights=self._weights,
-            )
+            kind, module = type(scope.module), scope.module
+            call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
             record = self._recorder.price(scope.rule, call, path=scope.path, phase="forward")
-        priced = record is not None and record.cost is not None
-        self._recorder.add([record] if record is not None and priced else scope.held)
+            if record.cost is not None:
+                self._recorder.add(record)
+                return
+        for rule, held in scope.held:
+            self._recorder.add(self._recorder.price(rule, held, path=scope.path, phase="forward"))
 
     def _pop(self, module: nn.Module) -> Scope | None:
         """The scope that ends; scopes above it that never ended (an interrupt, a dropped generator) end with it."""

@@ -13,7 +13,7 @@ from torch import nn
 from torchcost.handlers.borrowed import borrowed_rule
 from torchcost.handlers.call import Call, storage_id, tensors_in
 from torchcost.handlers.registry import Rule, find_handler
-from torchcost.record import ModuleEntry, Phase, Record, Trace
+from torchcost.record import ModuleEntry, Phase, Trace
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 from torchcost.trace.attribution import Attribution, in_backward, phase_of
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
@@ -109,7 +109,11 @@ class Tracer:
             return
         path, phase = self._place()
         call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
-        self._keep(self._recorder.price(rule, call, path=path, phase=phase))
+        claim = self._scopes.claim
+        if claim is not None and phase == "forward":
+            claim.held.append((rule, call))
+        else:
+            self._recorder.add(self._recorder.price(rule, call, path=path, phase=phase))
 
     def trace(self, **context: str) -> Trace:
         """What has been counted so far."""
@@ -135,13 +139,6 @@ class Tracer:
             return scope.path, "recompute"
         node = torch._C._current_autograd_node()
         return self._attribution.owner(node), phase_of(node)
-
-    def _keep(self, record: Record) -> None:
-        claim = self._scopes.claim
-        if claim is not None and record.phase == "forward":
-            claim.held.append(record)
-        else:
-            self._recorder.add([record])
 
     def _mark_used(self, args: tuple[Any, ...]) -> None:
         for tensor in tensors_in(args):
