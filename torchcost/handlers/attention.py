@@ -1,4 +1,4 @@
-"""Attention: scaled dot products fused or whole layers, of every layout and kernel."""
+"""Attention: fused scaled dot products, of every layout and kernel."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from math import prod
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import handles
-from torchcost.handlers.sparse import nested_sizes
-from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only, overwrites
+from torchcost.handlers.traffic import first_output_only, overwrites
 from torchcost.handlers.work import Work, formula
+
+__all__ = ["qkv"]
 
 aten = torch.ops.aten
 higher_order = torch.ops.higher_order
@@ -81,79 +81,6 @@ def attention_backward(
     )
 
 
-@formula
-def multi_head_attention(
-    *,
-    queries: int,
-    keys: int,
-    pairs: int,
-    embed: int,
-    key_features: int,
-    value_features: int,
-    heads: int,
-    bias: bool,
-    masked: bool,
-    dropout: bool,
-    averaged: bool,
-    streamed: int,
-) -> Work:
-    """Projections of the inputs, q k^T and p v in every head, the projection of the output, whatever path runs.
-
-    `queries` and `keys` count tokens over the whole batch, `pairs` the scores of one head (sum of L S over the batch; S
-    holds bias_k and the zero key where the layer adds them). A score is scaled, masked if there is a mask, taken
-    through softmax (5 S - 2 a row), dropped and rescaled in training, and averaged over the heads if weights are given.
-
-    projections = 2 * queries * embed * embed + keys * embed * (key_features + value_features)
-    macs = projections + 2 * pairs * embed
-    unbiased = 0 if bias else 2 * (queries + keys) * embed
-    adds = macs - heads * pairs - queries * embed - unbiased
-    other_flops = heads * (pairs * (6 + masked + 2 * dropout + averaged) - 2 * queries)
-    """
-    projections = 2 * queries * embed * embed + keys * embed * (key_features + value_features)
-    macs = projections + 2 * pairs * embed
-    unbiased = 0 if bias else 2 * (queries + keys) * embed
-    return Work(
-        macs=macs,
-        adds=macs - heads * pairs - queries * embed - unbiased,
-        other_flops=heads * (pairs * (6 + masked + 2 * dropout + averaged) - 2 * queries),
-        streamed=streamed,
-    )
-
-
-@formula
-def transformer_encoder_layer(
-    *, tokens: int, pairs: int, embed: int, hidden: int, heads: int, masked: bool, activation: int
-) -> Work:
-    """Self-attention and a two-layer perceptron, each with a residual sum and a layer norm, as one fused kernel.
-
-    `pairs` is the sum of L^2 over the batch. Layer norm is 7 operations an element and 2 a token, the `activation` 1
-    (ReLU) or 5 (GELU) a hidden unit.
-
-    macs = 4 * tokens * embed * embed + 2 * pairs * embed + 2 * tokens * embed * hidden
-    adds = macs - heads * pairs - tokens * embed
-    softmax = heads * (pairs * (6 + masked) - 2 * tokens)
-    other_flops = softmax + tokens * (activation * hidden + 2 * embed + 2 * (7 * embed + 2))
-    streamed = tokens * embed
-    """
-    macs = 4 * tokens * embed * embed + 2 * pairs * embed + 2 * tokens * embed * hidden
-    softmax = heads * (pairs * (6 + masked) - 2 * tokens)
-    return Work(
-        macs=macs,
-        adds=macs - heads * pairs - tokens * embed,
-        other_flops=softmax + tokens * (activation * hidden + 2 * embed + 2 * (7 * embed + 2)),
-        streamed=tokens * embed,
-    )
-
-
-@formula
-def bias_and_rescale(*, elements: int) -> Work:
-    """q, k, v = x + bias, q / sqrt(d): one addition an element, one product for the third that is q.
-
-    other_flops = elements + elements // 3
-    """
-    return Work(other_flops=elements + elements // 3)
-
-
 # --- fused scaled dot products ---------------------------------------------------------------------------------------
 
 
@@ -202,13 +129,14 @@ def _backward(extent: Extent, *, masked: bool, dropout: float) -> Work:
     return attention_backward(**extent._asdict(), masked=masked, dropout=dropout > 0)
 
 
-def _qkv(call: Call) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def qkv(call: Call) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Query, key and value."""
     return call["query"], call["key"], call["value"]
 
 
 @handles(aten._scaled_dot_product_flash_attention, traffic=first_output_only)
 def _(call: Call) -> Work:
-    return _forward(_heads_first(*_qkv(call)), masked=False, dropout=call["dropout_p"])
+    return _forward(_heads_first(*qkv(call)), masked=False, dropout=call["dropout_p"])
 
 
 @handles(aten._scaled_dot_product_flash_attention_for_cpu, traffic=first_output_only)
@@ -217,7 +145,7 @@ def _(call: Call) -> Work:
 @handles(aten.scaled_dot_product_attention)
 def _(call: Call) -> Work:
     masked = call["attn_mask"] is not None
-    return _forward(_heads_first(*_qkv(call)), masked=masked, dropout=call["dropout_p"])
+    return _forward(_heads_first(*qkv(call)), masked=masked, dropout=call["dropout_p"])
 
 
 @handles(aten._scaled_dot_product_efficient_attention, traffic=first_output_only)
@@ -225,7 +153,7 @@ def _(call: Call) -> Work:
 @handles(aten._scaled_dot_product_fused_attention_overrideable, traffic=first_output_only)
 def _(call: Call) -> Work:
     masked = call["attn_bias"] is not None
-    return _forward(_heads_first(*_qkv(call)), masked=masked, dropout=call["dropout_p"])
+    return _forward(_heads_first(*qkv(call)), masked=masked, dropout=call["dropout_p"])
 
 
 @handles(aten._flash_attention_forward, traffic=first_output_only)
@@ -238,7 +166,7 @@ def _(call: Call) -> Work:
 @handles("torch_attn::_varlen_attn_out")
 def _(call: Call) -> Work:
     """`torch.nn.attention.varlen`: always packed."""
-    return _forward(_packed(*_qkv(call), call["max_k"]), masked=False, dropout=0)
+    return _forward(_packed(*qkv(call), call["max_k"]), masked=False, dropout=0)
 
 
 @handles(aten._efficient_attention_forward, traffic=first_output_only)
@@ -253,20 +181,20 @@ def _(call: Call) -> Work:
 
 def _flash_extent(call: Call) -> Extent:
     if call["cum_seq_k"] is not None:
-        return _packed(*_qkv(call), call["max_k"])
-    return _tokens_first(*_qkv(call))
+        return _packed(*qkv(call), call["max_k"])
+    return _tokens_first(*qkv(call))
 
 
 def _efficient_extent(call: Call) -> Extent:
     if call["cu_seqlens_k"] is not None:
-        return _packed(*_qkv(call), call["max_seqlen_k"])
-    return _tokens_first(*_qkv(call))
+        return _packed(*qkv(call), call["max_seqlen_k"])
+    return _tokens_first(*qkv(call))
 
 
 def _cudnn_extent(call: Call) -> Extent:
     if call["cum_seq_k"] is not None and call["query"].dim() == 3:
-        return _packed(*_qkv(call), call["max_k"])
-    return _heads_first(*_qkv(call))
+        return _packed(*qkv(call), call["max_k"])
+    return _heads_first(*qkv(call))
 
 
 @handles(higher_order.flex_attention, traffic=first_output_only)
@@ -280,19 +208,19 @@ def _(call: Call) -> Work:
 
 @handles(aten._scaled_dot_product_flash_attention_backward)
 def _(call: Call) -> Work:
-    return _backward(_heads_first(*_qkv(call)), masked=False, dropout=call["dropout_p"])
+    return _backward(_heads_first(*qkv(call)), masked=False, dropout=call["dropout_p"])
 
 
 @handles(aten._scaled_dot_product_flash_attention_for_cpu_backward)
 def _(call: Call) -> Work:
-    return _backward(_heads_first(*_qkv(call)), masked=call["attn_mask"] is not None, dropout=call["dropout_p"])
+    return _backward(_heads_first(*qkv(call)), masked=call["attn_mask"] is not None, dropout=call["dropout_p"])
 
 
 @handles(aten._scaled_dot_product_efficient_attention_backward)
 @handles(aten._scaled_dot_product_cudnn_attention_backward)
 @handles(aten._scaled_dot_product_fused_attention_overrideable_backward)
 def _(call: Call) -> Work:
-    return _backward(_heads_first(*_qkv(call)), masked=_has_elements(call["attn_bias"]), dropout=call["dropout_p"])
+    return _backward(_heads_first(*qkv(call)), masked=_has_elements(call["attn_bias"]), dropout=call["dropout_p"])
 
 
 def _has_elements(bias: torch.Tensor | None) -> bool:
@@ -307,7 +235,7 @@ def _(call: Call) -> Work:
 
 @handles("torch_attn::_varlen_attn_backward")
 def _(call: Call) -> Work:
-    return _backward(_packed(*_qkv(call), call["max_k"]), masked=False, dropout=0)
+    return _backward(_packed(*qkv(call), call["max_k"]), masked=False, dropout=0)
 
 
 @handles(aten._efficient_attention_backward)
@@ -323,92 +251,3 @@ def _(call: Call) -> Work:
 @handles(higher_order.flex_attention_backward)
 def _(call: Call) -> Work:
     return _backward(_heads_first(*call.args[:3]), masked=False, dropout=0)
-
-
-# --- whole layers ----------------------------------------------------------------------------------------------------
-
-
-@handles(nn.MultiheadAttention, children=("out_proj",))
-def _(call: Call) -> Work:
-    layer, (query, key, value) = call.module, _qkv(call)
-    batch, length = _batch_and_length(query, layer.batch_first)
-    source = _batch_and_length(key, layer.batch_first)[1]
-    extra = (layer.bias_k is not None) + layer.add_zero_attn
-    return multi_head_attention(
-        queries=batch * length,
-        keys=batch * source,
-        pairs=batch * length * (source + extra),
-        embed=layer.embed_dim,
-        key_features=layer.kdim,
-        value_features=layer.vdim,
-        heads=layer.num_heads,
-        bias=layer.in_proj_bias is not None,
-        masked=call["attn_mask"] is not None or call["key_padding_mask"] is not None,
-        dropout=layer.training and layer.dropout > 0,
-        averaged=bool(call["need_weights"] and call["average_attn_weights"]),
-        streamed=_distinct(query, key, value),
-    )
-
-
-def _batch_and_length(tokens: torch.Tensor, batch_first: bool) -> tuple[int, int]:
-    if tokens.dim() == 2:
-        return 1, tokens.shape[0]
-    return (tokens.shape[0], tokens.shape[1]) if batch_first else (tokens.shape[1], tokens.shape[0])
-
-
-def _distinct(*tensors: torch.Tensor) -> int:
-    """Elements of the inputs, one that serves twice counted once."""
-    return sum(tensor.numel() for tensor in {id(tensor): tensor for tensor in tensors}.values())
-
-
-def _attention_and_weights(call: Call) -> Traffic:
-    """The averaged weights are the caller's only where they were asked for."""
-    return every_operand_once(call) if call["need_weights"] else first_output_only(call)
-
-
-@handles(aten._native_multi_head_attention, traffic=_attention_and_weights)
-def _(call: Call) -> Work:
-    (query, key, value), embed = _qkv(call), call["embed_dim"]
-    queries, keys, pairs = _tokens_and_pairs(query, key)
-    return multi_head_attention(
-        queries=queries,
-        keys=keys,
-        pairs=pairs,
-        embed=embed,
-        key_features=embed,
-        value_features=embed,
-        heads=call["num_head"],
-        bias=True,
-        masked=call["mask"] is not None,
-        dropout=False,
-        averaged=bool(call["need_weights"] and call["average_attn_weights"]),
-        streamed=_distinct(query, key, value),
-    )
-
-
-def _tokens_and_pairs(query: torch.Tensor, key: torch.Tensor) -> tuple[int, int, int]:
-    """The tokens of a batch, and its pairs: of a nested one by the lengths of its sequences."""
-    if query.is_nested:
-        lengths, sources = ([length for length, _ in nested_sizes(tokens)] for tokens in (query, key))
-        return sum(lengths), sum(sources), sum(a * b for a, b in zip(lengths, sources, strict=True))
-    batch, length, source = query.shape[0], query.shape[1], key.shape[1]
-    return batch * length, batch * source, batch * length * source
-
-
-@handles(aten._transformer_encoder_layer_fwd)
-def _(call: Call) -> Work:
-    tokens, _, pairs = _tokens_and_pairs(call["src"], call["src"])
-    return transformer_encoder_layer(
-        tokens=tokens,
-        pairs=pairs,
-        embed=call["embed_dim"],
-        hidden=call["ffn_weight_1"].shape[0],
-        heads=call["num_heads"],
-        masked=call["mask"] is not None,
-        activation=5 if call["use_gelu"] else 1,
-    )
-
-
-@handles(aten._transform_bias_rescale_qkv)
-def _(call: Call) -> Work:
-    return bias_and_rescale(elements=call.input.numel())

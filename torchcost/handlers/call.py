@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +19,7 @@ Target = Any
 Layout = Mapping[str, tuple[int, object]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Call:
     """The real arguments and output of one call; lives only while a rule looks at it.
 
@@ -62,18 +62,22 @@ class Call:
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that is computed in: that of the first floating operand, else of the first."""
-        operands = list(self.operands())
+        operands = self.operands()
         floating = (t.dtype for t in operands if t.is_floating_point() or t.is_complex())
         return next(floating, operands[0].dtype if operands else self.out.dtype)
 
-    def operands(self) -> Iterator[torch.Tensor]:
+    def operands(self) -> tuple[torch.Tensor, ...]:
         """Each distinct tensor that goes in: the arguments, and for a module its parameters and buffers."""
+        return self._operands
+
+    @cached_property
+    def _operands(self) -> tuple[torch.Tensor, ...]:
         state = (*self.module.parameters(), *self.module.buffers()) if self.module is not None else ()
-        seen = set()
-        for tensor in tensors_in((self.args, tuple(self.kwargs.values()), state)):
-            if (key := _identity(tensor)) not in seen:
-                seen.add(key)
-                yield tensor
+        given = tensors_in((self.args, tuple(self.kwargs.values()), state))
+        distinct: dict[object, torch.Tensor] = {}
+        for tensor in given:
+            distinct.setdefault(_identity(tensor), tensor)
+        return tuple(distinct.values())
 
     def is_weight(self, tensor: torch.Tensor) -> bool:
         return storage_id(tensor) in self.weights

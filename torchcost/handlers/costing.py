@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
-
 from torchcost.cost import Cost
 from torchcost.errors import HandlerError
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import Rule
+from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import Access, Traffic
 from torchcost.handlers.work import Work
 
@@ -66,8 +65,7 @@ def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
 
 def _others(elements: int, streamed: int) -> int:
     """The elements of the other operands; none if the streamed one is expanded, and so larger than what is stored."""
-    rest: int = torch.sym_max(0, elements - streamed)  # type: ignore[assignment] # a SymInt stands for an int
-    return rest
+    return most(elements - streamed, 0)
 
 
 def _elements(accesses: Iterable[Access]) -> int:

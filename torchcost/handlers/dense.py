@@ -11,6 +11,7 @@ from torch import nn
 from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import real_flops
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.sparse import is_sparse, nested_sizes, sparse_product
 from torchcost.handlers.work import Work, formula
 
@@ -291,7 +292,7 @@ def _(call: Call) -> Work:
 
 def _union(first: list[Any], second: list[Any]) -> list[Any]:
     """The shape that two operands are spread to together."""
-    return [torch.sym_max(a, b) for a, b in zip(first, second, strict=True)]
+    return [most(a, b) for a, b in zip(first, second, strict=True)]
 
 
 def _spread(call: Call, operand: int) -> list[int]:

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.movement import accumulate, least
+from torchcost.handlers.movement import accumulate
 from torchcost.handlers.pointwise import Operations, operators
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least
 from torchcost.handlers.traffic import Access, Traffic, access, first_output_only, stored_elements
 from torchcost.handlers.work import Work, formula
 

@@ -15,6 +15,7 @@ import torch
 from torchcost.handlers.call import Call
 from torchcost.handlers.movement import moves
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import first_output_only, first_outputs
 from torchcost.handlers.work import Work, formula
 
@@ -185,8 +186,8 @@ def _oblong(call: Call) -> dict[str, int]:
     *batch, rows, columns = call.input.shape
     return {
         "batch": prod(batch),
-        "long": torch.sym_max(rows, columns),
-        "short": torch.sym_min(rows, columns),
+        "long": most(rows, columns),
+        "short": least(rows, columns),
         "complex_": _real_parts(call),
     }
 

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import _reduction
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.movement import least, most
 from torchcost.handlers.pointwise import computes, elementwise, operations
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import Traffic, access, first_output_only, reads_only
 from torchcost.handlers.work import Work, formula
 

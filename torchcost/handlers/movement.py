@@ -12,6 +12,7 @@ from torch import FunctionSchema, nn
 from torchcost.handlers.call import Call, tensors_in
 from torchcost.handlers.pointwise import Operations, operators, real_flops
 from torchcost.handlers.registry import free, handles
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import (
     Access,
     Traffic,
@@ -24,7 +25,7 @@ from torchcost.handlers.traffic import (
 )
 from torchcost.handlers.work import Work, formula
 
-__all__ = ["accumulate", "least", "most", "moves", "picks", "schema_of", "sources_only"]
+__all__ = ["accumulate", "moves", "picks", "schema_of", "sources_only"]
 
 aten = torch.ops.aten
 
@@ -52,18 +53,6 @@ def scatter_mean(*, elements: int, outputs: int, each: int) -> Work:
 def moves(call: Call) -> Work:
     """Nothing is computed; the bytes are the cost."""
     return Work()
-
-
-def least(a: int, b: int) -> int:
-    """The smaller of two sizes, which may be symbolic."""
-    smaller: int = torch.sym_min(a, b)  # type: ignore[assignment] # a SymInt stands for an int
-    return smaller
-
-
-def most(a: int, b: int) -> int:
-    """The larger of two sizes, which may be symbolic."""
-    larger: int = torch.sym_max(a, b)  # type: ignore[assignment] # a SymInt stands for an int
-    return larger
 
 
 # --- traffic special to movement -------------------------------------------------------------------------------------

@@ -17,9 +17,8 @@ from torchcost.handlers.convolution import convolved, transposed
 from torchcost.handlers.dense import matmul
 from torchcost.handlers.movement import moves
 from torchcost.handlers.pointwise import computes
-from torchcost.handlers.recurrent import KINDS, recurrent
 from torchcost.handlers.registry import free, handles
-from torchcost.handlers.traffic import Access, Traffic, every_operand_once, first_output_only, nothing_moves
+from torchcost.handlers.traffic import Access, Traffic, every_operand_once, nothing_moves
 from torchcost.handlers.work import Work, formula
 
 aten = torch.ops.aten
@@ -61,26 +60,6 @@ def weight_only_linear(*, rows: int, depth: int, columns: int, each_weight: int,
         other_flops=each_weight * depth * columns + each_output * rows * columns,
         streamed=rows * depth,
     )
-
-
-@formula
-def fake_quantize_learned_backward(*, elements: int, groups: int) -> Work:
-    """dx = g in range, ds = sum of g (q - z or q - x / s), dz = -sum of g s out of range, `groups` scales.
-
-    Of each element: q again (5), dx 1, ds 3, dz 2, and both sums.
-
-    other_flops = 11 * elements + 2 * (elements - groups)
-    """
-    return Work(other_flops=11 * elements + 2 * (elements - groups))
-
-
-@formula
-def observed_fake_quantize(*, elements: int) -> Work:
-    """Minimum and maximum of x (2), then fake quantization (7), as if both switches were on: they are data.
-
-    other_flops = 9 * elements
-    """
-    return Work(other_flops=9 * elements)
 
 
 @formula
@@ -248,98 +227,9 @@ def _(call: Call) -> Work:
     return dynamic_linear(rows=rows, depth=call["in_features"], columns=call["out_features"], bias=False, each=0)
 
 
-# --- recurrent -------------------------------------------------------------------------------------------------------
-
-
-@handles(aten.quantized_lstm)
-def _(call: Call) -> Work:
-    return _recurrent(call, "LSTM", call["hx"][0])
-
-
-@handles(aten.quantized_gru)
-def _(call: Call) -> Work:
-    return _recurrent(call, "GRU", call["hx"])
-
-
-def _recurrent(call: Call, kind: str, state: torch.Tensor) -> Work:
-    gates, each, _ = KINDS[kind]
-    x, hidden = call.args[0], state.shape[-1]
-    return recurrent(
-        steps=prod(x.shape[:-1]),
-        inputs=x.shape[-1],
-        hidden=hidden,
-        state=hidden,
-        projected=0,
-        layers=call["num_layers"],
-        directions=1 + call["bidirectional"],
-        gates=gates,
-        bias=call["has_biases"],
-        dropout=bool(call["train"] and call["dropout"] > 0),
-        each=each,
-    )
-
-
-@handles("quantized::quantized_lstm_cell_dynamic")
-def _(call: Call) -> Work:
-    return _cell(call, "LSTM", call["hx"][0])
-
-
-@handles("quantized::quantized_gru_cell_dynamic")
-def _(call: Call) -> Work:
-    return _cell(call, "GRU", call["hx"])
-
-
-@handles("quantized::quantized_rnn_tanh_cell_dynamic")
-def _(call: Call) -> Work:
-    return _cell(call, "RNN_TANH", call["hx"])
-
-
-@handles("quantized::quantized_rnn_relu_cell_dynamic")
-def _(call: Call) -> Work:
-    return _cell(call, "RNN_RELU", call["hx"])
-
-
-def _cell(call: Call, kind: str, state: torch.Tensor) -> Work:
-    gates, each, _ = KINDS[kind]
-    x, hidden = call.input, state.shape[-1]
-    return recurrent(
-        steps=prod(x.shape[:-1]),
-        inputs=x.shape[-1],
-        hidden=hidden,
-        state=hidden,
-        projected=0,
-        layers=1,
-        directions=1,
-        gates=gates,
-        bias=True,
-        dropout=False,
-        each=each,
-    )
-
-
 # --- between floats and integers -------------------------------------------------------------------------------------
 
 computes("(q - zero_point) * scale", aten.dequantize)
-FAKE = "(min(max(round(x / s + z), low), high) - z) * s"
-computes(FAKE, aten.fake_quantize_per_tensor_affine, aten.fake_quantize_per_channel_affine)
-computes(FAKE, aten._fake_quantize_learnable_per_tensor_affine, aten._fake_quantize_learnable_per_channel_affine)
-computes(FAKE, aten.fake_quantize_per_tensor_affine_cachemask, traffic=first_output_only)
-computes(FAKE, aten.fake_quantize_per_channel_affine_cachemask, traffic=first_output_only)
-computes(FAKE, aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams, traffic=first_output_only)
-computes("g * mask", aten.fake_quantize_per_tensor_affine_cachemask_backward)
-computes("g * mask", aten.fake_quantize_per_channel_affine_cachemask_backward)
-
-
-@handles(aten._fake_quantize_learnable_per_tensor_affine_backward)
-@handles(aten._fake_quantize_learnable_per_channel_affine_backward)
-def _(call: Call) -> Work:
-    return fake_quantize_learned_backward(elements=call.elements, groups=call["scale"].numel())
-
-
-@handles(aten._fused_moving_avg_obs_fq_helper, aten._fused_moving_avg_obs_fq_helper_functional)
-@handles(aten.fused_moving_avg_obs_fake_quant)
-def _(call: Call) -> Work:
-    return observed_fake_quantize(elements=call.elements)
 
 
 @handles(aten.quantize_per_tensor_dynamic, aten._choose_qparams_per_tensor)

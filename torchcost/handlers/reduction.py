@@ -1,4 +1,4 @@
-"""Reductions: sums, norms, variances, scans and orders of many elements into few."""
+"""Reductions: sums, extremes, norms, variances and histograms of many elements into few."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.logarithm import ceil_log2
-from torchcost.handlers.movement import least, most
 from torchcost.handlers.pointwise import Operations, argument, elementwise, operations, operators, real_flops
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least
 from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only
 from torchcost.handlers.work import Work, formula
+
+__all__ = ["fold"]
 
 aten = torch.ops.aten
 
@@ -65,15 +66,6 @@ def logsumexp(*, elements: int, results: int) -> Work:
     other_flops = 2 * (elements - results) + 2 * elements + 2 * results
     """
     return Work(other_flops=2 * (elements - results) + 2 * elements + 2 * results)
-
-
-@formula
-def order(*, elements: int, comparisons: int) -> Work:
-    """y[r]: x[r] in order, wholly (sort) or in part (median, topk): ceil(log2(n)) comparisons an element of a row of n.
-
-    other_flops = elements * comparisons
-    """
-    return Work(other_flops=elements * comparisons)
 
 
 @formula
@@ -236,68 +228,6 @@ def _terms(p: float, is_complex: bool) -> tuple[int, int]:
 @handles(aten.logsumexp)
 def _(call: Call) -> Work:
     return logsumexp(elements=call.input.numel(), results=call.elements)
-
-
-# --- scans -----------------------------------------------------------------------------------------------------------
-
-
-@handles(aten.cumsum)
-def _(call: Call) -> Work:
-    return _scan(call, Operations(sums=1))
-
-
-@handles(aten.cumprod)
-def _(call: Call) -> Work:
-    return _scan(call, PRODUCT)
-
-
-@handles(aten.cummax, aten.cummin, traffic=first_output_only)
-def _(call: Call) -> Work:
-    return _scan(call, Operations(sums=1))
-
-
-@handles(aten._cummax_helper, aten._cummin_helper)
-def _(call: Call) -> Work:
-    """Scans into results that it is given: it returns none."""
-    return fold(**_rows(call.input, call["dim"]), each=real_flops(call.input))
-
-
-@handles(aten.logcumsumexp, aten._logcumsumexp)
-def _(call: Call) -> Work:
-    return _scan(call, operations("log(exp(x) + exp(y))"))
-
-
-def _scan(call: Call, each: Operations) -> Work:
-    return fold(**_rows(call.out, call["dim"]), each=each.flops(call.out.dtype))
-
-
-def _rows(tensor: torch.Tensor, dim: int) -> dict[str, int]:
-    return {"elements": tensor.numel(), "results": tensor.numel() // most(_size(tensor, dim), 1)}
-
-
-def _size(tensor: torch.Tensor, dim: int | None) -> int:
-    """The size of a dimension; of the whole tensor where none is given."""
-    if dim is None or not tensor.dim():
-        return tensor.numel()
-    return tensor.shape[dim]
-
-
-# --- orders: indices, inverses and counts belong to memory -----------------------------------------------------------
-
-
-@handles(aten.sort, aten.topk, aten.kthvalue, aten.mode, aten.median, aten.nanmedian, traffic=first_output_only)
-@handles(aten._unique, aten._unique2, aten.unique_dim, traffic=first_output_only)
-def _(call: Call) -> Work:
-    """Data decide how much of the order a selection or `unique` needs: the whole is the bound that counts."""
-    x = call.input
-    comparisons = ceil_log2(_size(x, argument(call, "dim"))) if x.is_floating_point() else 0
-    return order(elements=x.numel(), comparisons=comparisons)
-
-
-@handles(aten.unique_consecutive, aten.unique_dim_consecutive, traffic=first_output_only)
-def _(call: Call) -> Work:
-    """Each element is compared with its neighbour."""
-    return order(elements=call.input.numel(), comparisons=real_flops(call.input))
 
 
 # --- histograms and segments -----------------------------------------------------------------------------------------

@@ -35,9 +35,21 @@ class Rule:
 
     @property
     def family(self) -> str:
-        """The last part of the handler's module: `convolution`, or a user's own file."""
-        return self.handler.__module__.rpartition(".")[2] if self.handler is not None else ""
+        """The last part of the handler's module: `convolution`, or a user's own file; that of the whole for a part."""
+        if self.handler is None:
+            return ""
+        module = self.handler.__module__
+        return _PARTS.get(module) or module.rpartition(".")[2]
 
+
+_PARTS = {
+    "torchcost.handlers.batch_normalization": "normalization",
+    "torchcost.handlers.fake_quantization": "quantized",
+    "torchcost.handlers.quantized_recurrent": "quantized",
+    "torchcost.handlers.scan": "reduction",
+    "torchcost.handlers.transformer": "attention",
+}
+"""Files that hold a part of a family: what they count is reported with the rest of it."""
 
 _OPERATOR = OpOverload | OpOverloadPacket | HigherOrderOperator
 _RULES: dict[Any, Rule] = {}

@@ -11,6 +11,7 @@ from torchcost.handlers.call import Call
 from torchcost.handlers.movement import moves
 from torchcost.handlers.pointwise import real_flops
 from torchcost.handlers.registry import free, handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import SPARSE_LAYOUTS, first_output_only, stored_elements
 from torchcost.handlers.work import Work, formula
 
@@ -158,7 +159,7 @@ def _(call: Call) -> Work:
 @handles(aten._coalesce, aten._sparse_sum, aten._sparse_csr_sum)
 def _(call: Call) -> Work:
     """Values that are stored before, less those after; a dense result may hold more."""
-    falling = max(stored_elements(call.input) - stored_elements(call.out), 0)
+    falling = most(stored_elements(call.input) - stored_elements(call.out), 0)
     return merged(falling=falling, addition=real_flops(call.out))
 
 

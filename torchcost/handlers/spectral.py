@@ -8,8 +8,8 @@ from math import prod
 import torch
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.logarithm import ceil_log2
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import ceil_log2
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["complex_fft", "real_fft"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.logarithm import ceil_log2
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import ceil_log2
 from torchcost.handlers.traffic import first_output_only
 from torchcost.handlers.work import Work, formula
 

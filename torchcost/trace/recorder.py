@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from threading import Lock
 from typing import Any
 
 import torch
@@ -23,10 +24,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self._times: dict[Record, int] = {}
+        self._lock = Lock()  # modules may run in several threads
         self.notes: dict[str, None] = {}
 
     def add(self, record: Record) -> None:
-        self._times[record] = self._times.get(record, 0) + 1
+        with self._lock:
+            self._times[record] = self._times.get(record, 0) + 1
 
     def note(self, text: str) -> None:
         """Keeps a remark for the reader of the report, once."""
