@@ -26,6 +26,10 @@ from torchcost.trace.scopes import Failure, Scopes, storages_of
 __all__ = ["Tracer"]
 
 
+class _NoModel(nn.Module):
+    """Stands at the root where code without a model is counted."""
+
+
 class Tracer:
     """Counts everything that runs inside its `with` block, under the modules of `model`.
 
@@ -40,7 +44,7 @@ class Tracer:
         protected: Protected | None = None,
         witness: Callable[[object], None] = lambda output: None,
     ) -> None:
-        self.model = model if model is not None else nn.Module()
+        self.model = model if model is not None else _NoModel()
         self._protected = protected
         self._witness = witness
         self._recorder = Recorder()
@@ -88,9 +92,6 @@ class Tracer:
             yield
         finally:
             self._paused = False
-
-    def note(self, text: str) -> None:
-        self._recorder.note(text)
 
     def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.operator = operator
@@ -153,7 +154,7 @@ class Tracer:
                 visit = visits[path]
                 yield ModuleEntry(
                     path=path,
-                    type=type(module).__name__,
+                    type="" if isinstance(module, _NoModel) else type(module).__name__,
                     calls=visit.calls,
                     details=_details(module),
                     in_parent=any(parent in claimed for parent in _parents(path)),
