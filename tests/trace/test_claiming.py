@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 import torchcost
 
@@ -66,6 +67,15 @@ def test_a_parametrized_layer_is_counted_by_its_operators() -> None:
     report = torchcost.count(layer, torch.randn(2, 16))
     assert not claimed(report)
     assert (report.macs, report.params) == (ONCE, 16 * 8 + 8 + 8)
+
+
+def test_a_pruned_layer_is_counted_by_its_operators() -> None:
+    layer = prune.l1_unstructured(nn.Linear(16, 8), "weight", amount=0.5)
+    report = torchcost.count(layer, torch.randn(2, 16))
+    product = report.by_operator()["aten.addmm"]
+    assert not claimed(report)
+    assert report.macs == ONCE
+    assert product.bytes_read == 4 * (2 * 16 + 16 * 8 + 8)  # the masked weight, neither the mask nor the original
 
 
 def test_a_call_through_forward_is_counted_by_its_operators() -> None:

@@ -230,6 +230,8 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
         return None
     if torch._C._is_any_autocast_enabled():
         return None
+    if any(isinstance(value, torch.Tensor) for value in vars(module).values()):  # pruned, or weight_norm's: not its own
+        return None
     tensors = (*tensors_in((args, kwargs)), *module.parameters())
     return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
 
