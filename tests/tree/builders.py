@@ -76,7 +76,9 @@ def stack(blocks: int = 3, *, shared: bool = False) -> Report:
         entry, call = linear(f"{path}.fc", key=0 if shared else place)
         modules += [module(path, **shapes), entry]
         add = record(path, "aten.add", other_flops=4, input_bytes_read=32, bytes_written=16, family="elementwise")
-        grad = record(f"{path}.fc", phase="backward", macs=16, adds=16, bytes_written=16, dtype="float32")
+        grad = record(
+            f"{path}.fc", phase="backward", macs=16, adds=16, bytes_written=16, dtype="float32", family="dense"
+        )
         records += [call, add, grad]
     modules.append(module("rope", "Rotary", outputs=(tensor(1, 4),)))
     records.append(record("rope", "mylib.rotate", cost=None, times=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -102,8 +103,11 @@ def test_unfolded_every_module_has_its_row() -> None:
 def test_modules_that_show_other_figures_are_not_folded(change: dict[str, object]) -> None:
     equal, call = linear("0", key=0)
     fields = {name: getattr(equal, name) for name in equal.__slots__}
-    net = report([module(""), equal, module(**{**fields, "path": "1", **change})], [call])
-    assert len(labels(net)) == 3
+    calls = [call, replace(call, path="1")]
+    same, other = (
+        report([module(""), equal, module(**{**fields, "path": "1", **more})], calls) for more in ({}, change)
+    )
+    assert (len(labels(same)), len(labels(other))) == (2, 3)
 
 
 def test_work_of_another_dtype_or_operator_is_not_folded() -> None:

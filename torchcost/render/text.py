@@ -76,7 +76,8 @@ def _table(
 ) -> Table:
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     longest = max(name.cell_len for name in names)
-    table.add_column(_HEADER, no_wrap=True, width=max(1, min(room, max(longest, len(_HEADER)))))
+    room = max(1, min(room, max(longest, len(_HEADER))))
+    table.add_column(_cut(Text(_HEADER), room, safe), no_wrap=True, width=room)
     for name, wide in widths.items():
         text = COLUMNS[name].kind == "text"
         table.add_column(COLUMNS[name].header, no_wrap=True, justify="left" if text else "right", width=wide)

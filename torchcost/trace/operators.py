@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -10,7 +11,6 @@ from typing import Any, Protocol
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
 from torch._subclasses import FakeTensor
-from torch.nn.attention import flex_attention as flex
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -38,6 +38,7 @@ _RUN_BODIES = {
 }
 """Higher-order operators whose work is that of the functions they are given."""
 
+_UNCOMPILED = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 _OWN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, FakeTensor}
 
 
@@ -126,10 +127,16 @@ def _composite_key(func: OpOverload, *, nested: bool) -> Any:
 
 @contextmanager
 def flex_attention_uncompiled() -> Iterator[None]:
-    """torch's own flag that lets flex_attention reach a dispatch mode instead of the compiler."""
-    before = flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG
-    flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = True
+    """torch's own flag that lets flex_attention reach a dispatch mode instead of the compiler.
+
+    It is set where that module is loaded: importing it is slow, and code that calls it has done so.
+    """
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    before = getattr(flex, _UNCOMPILED, None)
+    if flex is not None:
+        setattr(flex, _UNCOMPILED, True)
     try:
         yield
     finally:
-        flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG = before
+        if flex is not None:
+            setattr(flex, _UNCOMPILED, before)

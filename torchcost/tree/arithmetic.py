@@ -9,6 +9,9 @@ from typing import Any
 
 __all__ = ["evaluate"]
 
+_LARGEST = 1024
+"""Bits of the largest number that any count can be."""
+
 _OPERATIONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -26,9 +29,12 @@ _OPERATIONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
 def evaluate(expression: str, terms: Mapping[str, int]) -> int:
     """The value of an expression over named integers; raises ValueError for anything but integer arithmetic."""
     try:
-        return int(_value(ast.parse(expression, mode="eval").body, terms))
-    except (KeyError, IndexError, TypeError, SyntaxError, ZeroDivisionError) as error:
+        value = int(_value(ast.parse(expression, mode="eval").body, terms))
+    except (KeyError, IndexError, TypeError, SyntaxError, ZeroDivisionError, RecursionError) as error:
         raise ValueError(f"'{expression}' is not integer arithmetic over {', '.join(terms) or 'nothing'}") from error
+    if value.bit_length() > _LARGEST:
+        raise ValueError(f"'{expression}' is no count: it has over {_LARGEST} bits")
+    return value
 
 
 def _value(node: ast.expr, terms: Mapping[str, int]) -> Any:

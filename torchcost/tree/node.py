@@ -82,9 +82,10 @@ class Node:
 
     def walk(self) -> Iterator[Node]:
         """The node and all below it, parents first, in the model's order."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        waiting = [self]
+        while waiting:
+            yield (node := waiting.pop())
+            waiting.extend(reversed(node.children))
 
     def phase(self, phase: Phase) -> Cost:
         """The part of `total` that ran in one phase."""
@@ -110,21 +111,26 @@ def build(entries: Iterable[ModuleEntry], records: Iterable[Record]) -> Node:
     for path in modules:
         if path:
             below[_nearest(path.rpartition(".")[0], modules)].append(path)
-    return _node("", modules, own, below)
+    nodes: dict[str, Node] = {}
+    for path in reversed(_parents_first(below)):  # inmost first: a deep model must not recurse to death
+        children = tuple(nodes[child] for child in below[path])
+        cost = sum_costs(own[path])
+        nodes[path] = Node(
+            entry=modules[path],
+            records=tuple(own[path]),
+            children=children,
+            own=cost,
+            total=reduce(add, (child.total for child in children), cost),
+        )
+    return nodes[""]
 
 
-def _node(
-    path: str, modules: dict[str, ModuleEntry], own: dict[str, list[Record]], below: dict[str, list[str]]
-) -> Node:
-    children = tuple(_node(child, modules, own, below) for child in below[path])
-    cost = sum_costs(own[path])
-    return Node(
-        entry=modules[path],
-        records=tuple(own[path]),
-        children=children,
-        own=cost,
-        total=reduce(add, (child.total for child in children), cost),
-    )
+def _parents_first(below: dict[str, list[str]]) -> list[str]:
+    order, waiting = [], [""]
+    while waiting:
+        order.append(path := waiting.pop())
+        waiting.extend(below[path])
+    return order
 
 
 def _nearest(path: str, modules: dict[str, ModuleEntry]) -> str:
