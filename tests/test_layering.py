@@ -19,7 +19,7 @@ LEVELS = {
     "torchcost.units": 0,
     "torchcost.cost": 1,
     "torchcost.record": 1,
-    "torchcost.handlers.logarithm": 2,
+    "torchcost.handlers.sizes": 2,
     "torchcost.handlers.work": 2,
     "torchcost.handlers.call": 2,
     "torchcost.handlers.traffic": 2,

@@ -9,8 +9,9 @@ import pytest
 
 from tests.tree.builders import module, report, samples, stack
 from torchcost.render.csv import render
+from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
-from torchcost.tree.views import COLUMNS, View, rows
+from torchcost.tree.views import View, rows
 
 
 def read(summary: Summary) -> list[dict[str, str]]:

@@ -10,7 +10,8 @@ from tests.tree.builders import attention, module, record, report, samples, stac
 from torchcost.render.cells import cell
 from torchcost.render.markdown import escape, render
 from torchcost.render.text import footer, render as as_text
-from torchcost.tree.views import COLUMNS, View, rows
+from torchcost.tree.columns import COLUMNS
+from torchcost.tree.views import View, rows
 
 ALL = View(columns=tuple(COLUMNS), depth=None)
 

@@ -11,7 +11,8 @@ from rich.cells import cell_len
 from tests.render.conftest import Golden, agrees
 from tests.tree.builders import attention, chain, linear, module, record, report, samples, stack, tensor
 from torchcost.render.text import render
-from torchcost.tree.views import COLUMNS, DEFAULT, View
+from torchcost.tree.columns import COLUMNS, DEFAULT
+from torchcost.tree.views import View
 
 ALL = View(columns=tuple(COLUMNS))
 MORE = View(columns=("type", *DEFAULT, "access_bytes", "uncounted"))

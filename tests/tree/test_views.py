@@ -22,10 +22,11 @@ from tests.tree.builders import (
     tensor,
 )
 from torchcost.errors import ConfigurationError
-from torchcost.tree import views
+from torchcost.tree import layout
+from torchcost.tree.columns import COLUMNS
 from torchcost.tree.node import Node
 from torchcost.tree.summary import Summary
-from torchcost.tree.views import COLUMNS, Row, View, rows
+from torchcost.tree.views import Row, View, rows
 
 ADDED = tuple(name for name, column in COLUMNS.items() if column.kind in ("count", "bytes") and "own" not in name)
 ADDED = tuple(name for name in ADDED if name != "calls")
@@ -208,7 +209,7 @@ def test_an_unknown_column_is_refused_with_the_closest(view: dict[str, object]) 
 @pytest.mark.parametrize("view", [View(depth=None), View(sort="macs")], ids=["tree", "list"])
 def test_each_module_of_a_deep_model_is_compared_once(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Node] = []
-    monkeypatch.setattr(views, "_traits", lambda node: seen.append(node) or node.type)
+    monkeypatch.setattr(layout, "_traits", lambda node: seen.append(node) or node.type)
     rows(chain(300), view)
     assert len(seen) == len(set(seen)) == 301
 

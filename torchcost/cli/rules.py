@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from torchcost.handlers.registry import rules
+from torchcost.handlers.registry import Rule, rules
 from torchcost.handlers.work import FORMULAS
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 
@@ -27,15 +27,15 @@ class ListedRule:
 
 def listing() -> list[ListedRule]:
     """Every rule by family, what is free last."""
-    listed = [_listed(target, rule.handler) for target, rule in rules()]
+    listed = [_listed(target, rule) for target, rule in rules()]
     return sorted(listed, key=lambda rule: (rule.family == "free", rule.family, rule.target))
 
 
-def _listed(target: Any, handler: Callable[..., Any] | None) -> ListedRule:
+def _listed(target: Any, rule: Rule) -> ListedRule:
     name = target if isinstance(target, str) else _name(target)
-    if handler is None:
+    if rule.handler is None:
         return ListedRule(target=name, family="free", equation="computes nothing and moves nothing")
-    return ListedRule(target=name, family=handler.__module__.rpartition(".")[2], equation=_equation(handler))
+    return ListedRule(target=name, family=rule.family, equation=_equation(rule.handler))
 
 
 def _name(target: Any) -> str:

@@ -14,7 +14,8 @@ from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring, model_argum
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.report import Report
-from torchcost.tree.views import COLUMNS, View
+from torchcost.tree.columns import COLUMNS
+from torchcost.tree.views import View
 
 __all__ = ["summary"]
 

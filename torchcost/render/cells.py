@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torchcost import units as scale
-from torchcost.tree.views import COLUMNS, Figure, Row
+from torchcost.tree.columns import COLUMNS, Figure
+from torchcost.tree.views import Row
 from torchcost.units import Units
 
 __all__ = ["cell"]

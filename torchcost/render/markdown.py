@@ -6,8 +6,9 @@ import re
 
 from torchcost.render.cells import cell
 from torchcost.render.text import footer
+from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
-from torchcost.tree.views import COLUMNS, Row, View, rows
+from torchcost.tree.views import Row, View, rows
 from torchcost.units import Units
 
 __all__ = ["render"]

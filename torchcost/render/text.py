@@ -13,8 +13,9 @@ from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.render.cells import cell
+from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
-from torchcost.tree.views import COLUMNS, Row, View, rows
+from torchcost.tree.views import Row, View, rows
 from torchcost.units import Units
 
 __all__ = ["footer", "render"]

@@ -7,167 +7,18 @@ the modules that count for themselves and what containers do on their own, so it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import groupby
-from typing import Literal
 
-from torchcost.cost import Cost, ParameterCount
-from torchcost.errors import ConfigurationError
-from torchcost.tree.node import Node, count_parameters
+from torchcost.cost import Cost
+from torchcost.tree.columns import COLUMNS, DEFAULT, Figure, check_column, own_of, parameters_of, shapes, uncounted_in
+from torchcost.tree.layout import Group, Layout
+from torchcost.tree.node import Node
 from torchcost.tree.summary import Summary
 
-__all__ = ["COLUMNS", "DEFAULT", "Column", "Row", "View", "rows"]
+__all__ = ["Row", "View", "rows"]
 
-Kind = Literal["count", "bytes", "share", "ratio", "text"]
-Figure = int | float | str | None
-Group = tuple[Node, ...]
-
-
-class _Flat:
-    """The tree laid out parents first, so that all below a module is one slice and nothing recurses.
-
-    `alike` numbers the modules: equal numbers make one row. They are of one kind, ran equally, and so did all below.
-    """
-
-    def __init__(self, root: Node) -> None:
-        self.nodes: list[Node] = []
-        waiting = [root]
-        while waiting:
-            self.nodes.append(node := waiting.pop())
-            waiting.extend(reversed(node.children))
-        self._start = {node: place for place, node in enumerate(self.nodes)}
-        self._size: dict[Node, int] = {}
-        self.alike: dict[Node, int] = {}
-        numbers: dict[object, int] = {}
-        for node in reversed(self.nodes):
-            self._size[node] = 1 + sum(self._size[child] for child in node.children)
-            below = tuple((child.name, self.alike[child]) for child in node.children)
-            self.alike[node] = numbers.setdefault((_traits(node), below), len(numbers))
-
-    @property
-    def flops(self) -> int:
-        return self.nodes[0].total.flops
-
-    def below(self, group: Group) -> Iterator[Node]:
-        """The modules of a group and all below them."""
-        for node in group:
-            start = self._start[node]
-            yield from self.nodes[start : start + self._size[node]]
-
-
-def _traits(node: Node) -> object:
-    return (
-        *(node.type, node.details, node.calls, node.in_parent),
-        *(
-            node.inputs[:1],
-            node.outputs[:1],
-        ),  # what a row shows; the rest may grow from block to block, as a cache does
-        tuple((entry.name, entry.elements, entry.kind) for entry in node.entry.parameters),
-        tuple((record.target, record.phase, record.dtype, record.times, record.cost) for record in node.records),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """What a column shows: its header, how to write its figures, and the figure of equal modules taken together.
-
-    `own` is the figure of what the modules do and hold themselves; None where that makes no sense.
-    """
-
-    header: str
-    kind: Kind
-    figure: Callable[[Group, _Flat], Figure]
-    own: Callable[[Group, _Flat], Figure] = lambda group, flat: None
-
-
-def _total(group: Group) -> Cost:
-    return sum((node.total for node in group), Cost())
-
-
-def _own(group: Group) -> Cost:
-    return sum((node.own for node in group), Cost())
-
-
-def _figure(pick: Callable[[Cost], Figure], header: str, kind: Kind = "count") -> Column:
-    return Column(
-        header=header,
-        kind=kind,
-        figure=lambda group, flat: pick(_total(group)),
-        own=lambda group, flat: pick(_own(group)),
-    )
-
-
-def _own_figure(pick: Callable[[Cost], int], header: str) -> Column:
-    def own(group: Group, flat: _Flat) -> int:
-        return pick(_own(group))
-
-    return Column(header=header, kind="count", figure=own, own=own)
-
-
-def _over(figure: Callable[[Iterable[Node]], Figure], header: str, kind: Kind = "count") -> Column:
-    """A column whose figure does not add up: it is found anew from the modules themselves."""
-    return Column(
-        header=header,
-        kind=kind,
-        figure=lambda group, flat: figure(flat.below(group)),
-        own=lambda group, flat: figure(group),
-    )
-
-
-def _text(pick: Callable[[Node], str], header: str) -> Column:
-    return Column(header=header, kind="text", figure=lambda group, flat: pick(group[0]))
-
-
-def _parameters(nodes: Iterable[Node]) -> ParameterCount:
-    return count_parameters(entry for node in nodes for entry in node.entry.parameters)
-
-
-def _share(cost: Cost, flat: _Flat) -> float | None:
-    return cost.flops / flat.flops if flat.flops else None
-
-
-def _uncounted(nodes: Iterable[Node]) -> str:
-    return ", ".join(sorted({record.target for node in nodes for record in node.records if record.cost is None}))
-
-
-def _dtypes(nodes: Iterable[Node]) -> str:
-    return ", ".join(sorted({record.dtype for node in nodes for record in node.records if record.dtype}))
-
-
-COLUMNS: Mapping[str, Column] = {
-    "type": _text(lambda node: node.type, "Type"),
-    "input": _text(lambda node: _shapes(node.inputs), "Input"),
-    "output": _text(lambda node: _shapes(node.outputs), "Output"),
-    "calls": Column(header="Calls", kind="count", figure=lambda group, flat: sum(node.calls for node in group)),
-    "params": _over(lambda nodes: _parameters(nodes).total, "Params"),
-    "trainable": _over(lambda nodes: _parameters(nodes).trainable, "Trainable"),
-    "macs": _figure(lambda cost: cost.macs, "MACs"),
-    "flops": _figure(lambda cost: cost.flops, "FLOPs"),
-    "other_flops": _figure(lambda cost: cost.other_flops, "Other FLOPs"),
-    "flops_exact": _figure(lambda cost: cost.flops_exact, "FLOPs exact"),
-    "share": Column(
-        header="FLOPs %",
-        kind="share",
-        figure=lambda group, flat: _share(_total(group), flat),
-        own=lambda group, flat: _share(_own(group), flat),
-    ),
-    "own_macs": _own_figure(lambda cost: cost.macs, "Own MACs"),
-    "own_flops": _own_figure(lambda cost: cost.flops, "Own FLOPs"),
-    "activations": _figure(lambda cost: cost.activations, "Activations"),
-    "activation_bytes": _figure(lambda cost: cost.activation_bytes, "Activation B", "bytes"),
-    "bytes_read": _figure(lambda cost: int(cost.bytes_read), "Read B", "bytes"),
-    "bytes_written": _figure(lambda cost: cost.bytes_written, "Written B", "bytes"),
-    "access_bytes": _figure(lambda cost: cost.access_bytes, "Access B", "bytes"),
-    "uncached_accesses": _figure(lambda cost: int(cost.uncached_accesses), "Uncached accesses"),
-    "intensity": _figure(lambda cost: cost.intensity, "FLOP/B", "ratio"),
-    "dtype": _over(_dtypes, "MAC dtype", "text"),
-    "uncounted": _over(_uncounted, "Uncounted", "text"),
-}
-"""Every column a table can show, by the name it is asked for with; the first of all is the module's name."""
-
-DEFAULT = ("output", "params", "macs", "flops", "share")
 _WITHOUT_RUN = ("type", "calls", "params", "trainable")
 """Columns that are known of a module that did not run."""
 
@@ -184,7 +35,7 @@ class View:
 
     def __post_init__(self) -> None:
         for name in (*self.columns, *([self.sort] if self.sort is not None else [])):
-            _check(name)
+            check_column(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +55,7 @@ class Row:
 
 def rows(summary: Summary, view: View) -> tuple[Row, ...]:
     """The rows of a view: the input, the whole model, its modules."""
-    flat = _Flat(summary.root)
+    flat = Layout(summary.root)
     ranked = view.sort is not None or view.top is not None
     return (*_input_row(summary, view), *(_ranked(flat, view) if ranked else _tree(flat, view)))
 
@@ -214,14 +65,14 @@ def _input_row(summary: Summary, view: View) -> Iterator[Row]:
     inputs = summary.root.inputs
     if inputs:
         known: dict[str, Figure] = {
-            "output": _shapes(inputs),
+            "output": shapes(inputs),
             "activations": sum(spec.elements for spec in inputs),
             "activation_bytes": summary.input_bytes,
         }
         yield Row(label="(input)", times=1, lasts=(), figures=tuple(known.get(name) for name in view.columns))
 
 
-def _tree(flat: _Flat, view: View) -> Iterator[Row]:
+def _tree(flat: Layout, view: View) -> Iterator[Row]:
     waiting: list[tuple[Group, tuple[bool, ...]]] = [((flat.nodes[0],), ())]
     while waiting:
         group, lasts = waiting.pop()
@@ -235,7 +86,7 @@ def _tree(flat: _Flat, view: View) -> Iterator[Row]:
         waiting.extend(reversed(below))
 
 
-def _folded(group: Group, flat: _Flat, *, fold: bool) -> list[Group]:
+def _folded(group: Group, flat: Layout, *, fold: bool) -> list[Group]:
     """The children of equal modules: the same child of each together, and neighbours that are equal together too."""
     positions: list[Group] = list(zip(*(node.children for node in group), strict=True))
     if not fold:
@@ -244,7 +95,7 @@ def _folded(group: Group, flat: _Flat, *, fold: bool) -> list[Group]:
     return [tuple(node for nodes in run for node in nodes) for _, run in runs]
 
 
-def _ranked(flat: _Flat, view: View) -> Iterator[Row]:
+def _ranked(flat: Layout, view: View) -> Iterator[Row]:
     """The modules without children, and the own part of the others, largest first by a column; FLOPs if none is named.
 
     Equal modules that differ in their numbers only, or in the block they stand in, are one row.
@@ -265,7 +116,7 @@ def _ranked(flat: _Flat, view: View) -> Iterator[Row]:
         yield _ranked_row(group, flat, view)
 
 
-def _ranked_row(group: Group, flat: _Flat, view: View) -> Row:
+def _ranked_row(group: Group, flat: Layout, view: View) -> Row:
     path = ".".join(map(_common, zip(*(node.path.split(".") for node in group), strict=True))) or "(root)"
     times = f"{len(group)} x " if len(group) > 1 else ""
     if not group[0].children:
@@ -306,29 +157,29 @@ def _span(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) == 2 else f"{names[0]} .. {names[-1]}"
 
 
-def _row(label: str, group: Group, flat: _Flat, view: View, *, lasts: tuple[bool, ...]) -> Row:
+def _row(label: str, group: Group, flat: Layout, view: View, *, lasts: tuple[bool, ...]) -> Row:
     return Row(
         label=label,
         times=len(group),
         lasts=lasts,
         figures=_figures(group, flat, view.columns, own=False),
-        bound=bool(_uncounted(flat.below(group))),
+        bound=bool(uncounted_in(flat.below(group))),
         remark=_remark(group, flat),
     )
 
 
-def _own_row(label: str, group: Group, flat: _Flat, view: View, *, lasts: tuple[bool, ...]) -> Row:
+def _own_row(label: str, group: Group, flat: Layout, view: View, *, lasts: tuple[bool, ...]) -> Row:
     """What containers compute in their own `forward`, and the parameters they hold, beside their children."""
     return Row(
         label=label,
         times=len(group),
         lasts=lasts,
         figures=_figures(group, flat, view.columns, own=True),
-        bound=bool(_uncounted(group)),
+        bound=bool(uncounted_in(group)),
     )
 
 
-def _figures(group: Group, flat: _Flat, names: Sequence[str], *, own: bool) -> tuple[Figure, ...]:
+def _figures(group: Group, flat: Layout, names: Sequence[str], *, own: bool) -> tuple[Figure, ...]:
     """The figures of a row; None for those that a run gives, where nothing ran."""
     idle = not any(node.records for node in group) if own else bool(_remark(group, flat))
     return tuple(
@@ -341,7 +192,7 @@ def _figures(group: Group, flat: _Flat, names: Sequence[str], *, own: bool) -> t
     )
 
 
-def _remark(group: Group, flat: _Flat) -> str:
+def _remark(group: Group, flat: Layout) -> str:
     """Why a module has no figures of its own; empty if it has."""
     if all(node.in_parent for node in group):
         return "in parent"
@@ -352,24 +203,9 @@ def _remark(group: Group, flat: _Flat) -> str:
 def _has_own(group: Group) -> bool:
     """Whether anything but its children counts in a module: work of its own, known or not, or parameters."""
     unknown = any(record.cost is None for node in group for record in node.records)
-    return unknown or _own(group) != Cost() or bool(_parameters(group).total)
+    return unknown or own_of(group) != Cost() or bool(parameters_of(group).total)
 
 
 def _own_label(group: Group) -> str:
     names = list(dict.fromkeys(record.target for node in group for record in node.records))
     return f"own: {', '.join(names[:3])}{', ...' if names[3:] else ''}" if names else "own parameters"
-
-
-def _shapes(specs: Sequence[object]) -> str:
-    """The first shape, and how many more there are."""
-    if not specs:
-        return ""
-    more = f" +{len(specs) - 1}" if len(specs) > 1 else ""
-    return f"{str(specs[0]).partition('[')[2].rstrip(']')}{more}"
-
-
-def _check(name: str) -> None:
-    if name not in COLUMNS:
-        close = get_close_matches(name, COLUMNS, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ConfigurationError(f"unknown column '{name}'. Choose from: {', '.join(COLUMNS)}.{hint}")

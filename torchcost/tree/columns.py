@@ -1,0 +1,145 @@
+"""Every column that a table can show: stated once, for the renderers, the command line's help and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from torchcost.cost import Cost, ParameterCount
+from torchcost.errors import ConfigurationError
+from torchcost.tree.layout import Group, Layout
+from torchcost.tree.node import Node, count_parameters
+
+__all__ = [
+    "COLUMNS",
+    "DEFAULT",
+    "Column",
+    "Figure",
+    "check_column",
+    "own_of",
+    "parameters_of",
+    "shapes",
+    "uncounted_in",
+]
+
+Kind = Literal["count", "bytes", "share", "ratio", "text"]
+Figure = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What a column shows: its header, how to write its figures, and the figure of equal modules taken together.
+
+    `own` is the figure of what the modules do and hold themselves; None where that makes no sense.
+    """
+
+    header: str
+    kind: Kind
+    figure: Callable[[Group, Layout], Figure]
+    own: Callable[[Group, Layout], Figure] = lambda group, flat: None
+
+
+def total_of(group: Group) -> Cost:
+    return sum((node.total for node in group), Cost())
+
+
+def own_of(group: Group) -> Cost:
+    return sum((node.own for node in group), Cost())
+
+
+def _figure(pick: Callable[[Cost], Figure], header: str, kind: Kind = "count") -> Column:
+    return Column(
+        header=header,
+        kind=kind,
+        figure=lambda group, flat: pick(total_of(group)),
+        own=lambda group, flat: pick(own_of(group)),
+    )
+
+
+def _own_figure(pick: Callable[[Cost], int], header: str) -> Column:
+    def own(group: Group, flat: Layout) -> int:
+        return pick(own_of(group))
+
+    return Column(header=header, kind="count", figure=own, own=own)
+
+
+def _over(figure: Callable[[Iterable[Node]], Figure], header: str, kind: Kind = "count") -> Column:
+    """A column whose figure does not add up: it is found anew from the modules themselves."""
+    return Column(
+        header=header,
+        kind=kind,
+        figure=lambda group, flat: figure(flat.below(group)),
+        own=lambda group, flat: figure(group),
+    )
+
+
+def _text(pick: Callable[[Node], str], header: str) -> Column:
+    return Column(header=header, kind="text", figure=lambda group, flat: pick(group[0]))
+
+
+def parameters_of(nodes: Iterable[Node]) -> ParameterCount:
+    return count_parameters(entry for node in nodes for entry in node.entry.parameters)
+
+
+def _share(cost: Cost, flat: Layout) -> float | None:
+    return cost.flops / flat.flops if flat.flops else None
+
+
+def uncounted_in(nodes: Iterable[Node]) -> str:
+    return ", ".join(sorted({record.target for node in nodes for record in node.records if record.cost is None}))
+
+
+def _dtypes(nodes: Iterable[Node]) -> str:
+    return ", ".join(sorted({record.dtype for node in nodes for record in node.records if record.dtype}))
+
+
+COLUMNS: Mapping[str, Column] = {
+    "type": _text(lambda node: node.type, "Type"),
+    "input": _text(lambda node: shapes(node.inputs), "Input"),
+    "output": _text(lambda node: shapes(node.outputs), "Output"),
+    "calls": Column(header="Calls", kind="count", figure=lambda group, flat: sum(node.calls for node in group)),
+    "params": _over(lambda nodes: parameters_of(nodes).total, "Params"),
+    "trainable": _over(lambda nodes: parameters_of(nodes).trainable, "Trainable"),
+    "macs": _figure(lambda cost: cost.macs, "MACs"),
+    "flops": _figure(lambda cost: cost.flops, "FLOPs"),
+    "other_flops": _figure(lambda cost: cost.other_flops, "Other FLOPs"),
+    "flops_exact": _figure(lambda cost: cost.flops_exact, "FLOPs exact"),
+    "share": Column(
+        header="FLOPs %",
+        kind="share",
+        figure=lambda group, flat: _share(total_of(group), flat),
+        own=lambda group, flat: _share(own_of(group), flat),
+    ),
+    "own_macs": _own_figure(lambda cost: cost.macs, "Own MACs"),
+    "own_flops": _own_figure(lambda cost: cost.flops, "Own FLOPs"),
+    "activations": _figure(lambda cost: cost.activations, "Activations"),
+    "activation_bytes": _figure(lambda cost: cost.activation_bytes, "Activation B", "bytes"),
+    "bytes_read": _figure(lambda cost: int(cost.bytes_read), "Read B", "bytes"),
+    "bytes_written": _figure(lambda cost: cost.bytes_written, "Written B", "bytes"),
+    "access_bytes": _figure(lambda cost: cost.access_bytes, "Access B", "bytes"),
+    "uncached_accesses": _figure(lambda cost: int(cost.uncached_accesses), "Uncached accesses"),
+    "intensity": _figure(lambda cost: cost.intensity, "FLOP/B", "ratio"),
+    "dtype": _over(_dtypes, "MAC dtype", "text"),
+    "uncounted": _over(uncounted_in, "Uncounted", "text"),
+}
+"""Every column a table can show, by the name it is asked for with; the first of all is the module's name."""
+
+DEFAULT = ("output", "params", "macs", "flops", "share")
+
+
+def shapes(specs: Sequence[object]) -> str:
+    """The first shape, and how many more there are."""
+    if not specs:
+        return ""
+    more = f" +{len(specs) - 1}" if len(specs) > 1 else ""
+    return f"{str(specs[0]).partition('[')[2].rstrip(']')}{more}"
+
+
+def check_column(name: str) -> None:
+    """Raises for a name that is no column, with the nearest that is."""
+    if name not in COLUMNS:
+        close = get_close_matches(name, COLUMNS, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise ConfigurationError(f"unknown column '{name}'. Choose from: {', '.join(COLUMNS)}.{hint}")

@@ -1,0 +1,53 @@
+"""The tree laid out flat, parents first: whole branches are slices, and equal ones are known by a number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torchcost.tree.node import Node
+
+__all__ = ["Group", "Layout"]
+
+Group = tuple[Node, ...]
+"""Equal modules that one row stands for."""
+
+
+class Layout:
+    """All modules, parents first, so that all below a module is one slice and nothing recurses.
+
+    `alike` numbers the modules: equal numbers make one row. They are of one kind, ran equally, and so did all below.
+    """
+
+    def __init__(self, root: Node) -> None:
+        self.nodes: list[Node] = []
+        waiting = [root]
+        while waiting:
+            self.nodes.append(node := waiting.pop())
+            waiting.extend(reversed(node.children))
+        self._start = {node: place for place, node in enumerate(self.nodes)}
+        self._size: dict[Node, int] = {}
+        self.alike: dict[Node, int] = {}
+        numbers: dict[object, int] = {}
+        for node in reversed(self.nodes):
+            self._size[node] = 1 + sum(self._size[child] for child in node.children)
+            below = tuple((child.name, self.alike[child]) for child in node.children)
+            self.alike[node] = numbers.setdefault((_traits(node), below), len(numbers))
+
+    @property
+    def flops(self) -> int:
+        return self.nodes[0].total.flops
+
+    def below(self, group: Group) -> Iterator[Node]:
+        """The modules of a group and all below them."""
+        for node in group:
+            start = self._start[node]
+            yield from self.nodes[start : start + self._size[node]]
+
+
+def _traits(node: Node) -> object:
+    """What a row shows of a module; its first tensors stand for all, since a cache grows from block to block."""
+    return (
+        *(node.type, node.details, node.calls, node.in_parent, node.inputs[:1], node.outputs[:1]),
+        tuple((entry.name, entry.elements, entry.kind) for entry in node.entry.parameters),
+        tuple((record.target, record.phase, record.dtype, record.times, record.cost) for record in node.records),
+    )
