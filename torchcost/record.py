@@ -18,8 +18,8 @@ PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
 class Record:
     """`times` equal calls of one operator or claimed module, with the equation that priced each of them.
 
-    `cost` is of one call; None where no rule is known. `family` is the file of formulas it came from. A record holds no
-    tensor and no module, so it outlives both.
+    `cost` is of one call; None where no rule is known. `family` is the file of formulas it came from, `meaning` the
+    mathematics of its formula. A record holds no tensor and no module, so it outlives both.
     """
 
     path: str
@@ -29,6 +29,7 @@ class Record:
     dtype: str
     family: str = ""
     claimed: bool = False
+    meaning: str = ""
     equation: str = ""
     terms: tuple[tuple[str, int], ...] = ()
     times: int = 1

@@ -29,6 +29,7 @@ class Work:
     other_flops: int = 0
     streamed: int = 0
     sliding: int | None = None
+    meaning: str = ""
     equation: str = ""
     terms: Mapping[str, int] = field(default_factory=dict)
 
@@ -43,7 +44,7 @@ def formula(function: Callable[P, Work]) -> Callable[P, Work]:
     The equations are Python over the arguments' names: a test evaluates them beside the code, and `explain` prints
     them with this call's numbers put in.
     """
-    lines = (getdoc(function) or "").splitlines()[1:]  # the first line is the mathematics
+    meaning, *lines = (getdoc(function) or "").split("\n")
     equation = "\n".join(line.strip() for line in lines if _EQUATION.match(line))
 
     defaults: Mapping[str, int] = getattr(function, "__kwdefaults__", None) or {}
@@ -51,7 +52,7 @@ def formula(function: Callable[P, Work]) -> Callable[P, Work]:
     @wraps(function)
     def explained(*args: P.args, **kwargs: P.kwargs) -> Work:
         terms = {**defaults, **cast("Mapping[str, int]", kwargs)}
-        return replace(function(*args, **kwargs), equation=equation, terms=terms)
+        return replace(function(*args, **kwargs), meaning=meaning, equation=equation, terms=terms)
 
     FORMULAS.append(explained)
     return explained

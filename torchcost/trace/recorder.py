@@ -61,6 +61,7 @@ def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None, *, pat
         dtype=dtype_name(call.dtype) if cost is not None and cost.macs else "",
         family=rule.family if rule is not None else "",
         claimed=call.module is not None,
+        meaning=work.meaning,
         equation=work.equation,
         terms=tuple(work.terms.items()),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import NamedTuple
 
 from torchcost.cost import Cost
@@ -51,6 +52,8 @@ def _record(record: Record) -> Iterator[str]:
     if record.cost is None:
         yield "    Not counted: no rule is known. Give one with @torchcost.handles."
         return
+    if record.meaning:
+        yield from wrap(record.meaning, 100, initial_indent="    ", subsequent_indent="    ")
     yield from _equations(record.equation, dict(record.terms))
     cost = record.cost
     yield f"    FLOPs {cost.flops:,} = 2 x {cost.macs:,} MACs + {cost.other_flops:,} other"

@@ -76,6 +76,7 @@ def _record(record: Record) -> dict[str, Any]:
         "claimed": record.claimed,
         "times": record.times,
         "dtype": record.dtype,
+        "meaning": record.meaning,
         "equation": record.equation,
         "terms": dict(record.terms),
         "cost": _cost(record.cost),
@@ -84,7 +85,10 @@ def _record(record: Record) -> dict[str, Any]:
 
 def _read_record(data: Mapping[str, Any]) -> Record:
     return Record(
-        **{name: data[name] for name in ("path", "target", "phase", "family", "claimed", "times", "dtype", "equation")},
+        **{
+            name: data[name]
+            for name in ("path", "target", "phase", "family", "claimed", "times", "dtype", "meaning", "equation")
+        },
         terms=tuple(data["terms"].items()),
         cost=None if data["cost"] is None else Cost(**data["cost"]),
     )
