@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import torchcost
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
@@ -23,6 +26,11 @@ def test_every_block_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1814073344 3637829568 11689512" in printed
     assert printed.rstrip().endswith("128")
     assert names["counter"].report.uncounted == {}
+
+
+def test_the_packages_own_example_holds() -> None:
+    results = doctest.testmod(torchcost)
+    assert (results.failed, results.attempted) == (0, 3)
 
 
 def test_the_commands_of_readme_are_the_projects() -> None:

@@ -53,5 +53,5 @@ class Report(Summary):
         return text.render(self)
 
     def __repr__(self) -> str:
-        bound = ">= " if self.uncounted else ""
+        bound = ">= " if self.lower_bound else ""
         return f"<torchcost.Report {bound}{self.macs:,} MACs, {bound}{self.flops:,} FLOPs, {self.params:,} params>"

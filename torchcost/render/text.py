@@ -150,7 +150,7 @@ def footer(summary: Summary, *, units: Units = "auto") -> Iterator[str]:
 
 
 def _totals(summary: Summary, units: Units) -> Iterator[str]:
-    bound = ">= " if summary.uncounted else ""
+    bound = ">= " if summary.lower_bound else ""
     yield (
         f"FLOPs {bound}{scale.count(summary.flops, units)} = 2 x {scale.quantity(summary.macs, 'MACs', units)}"
         f" + {scale.count(summary.other_flops, units)} other"
@@ -178,7 +178,7 @@ def _shares(summary: Summary) -> str:
 
 def _traffic(summary: Summary, units: Units) -> Iterator[str]:
     parameters, total = summary.parameters, summary.total
-    bound = ">= " if summary.uncounted else ""
+    bound = ">= " if summary.lower_bound else ""
     frozen = f", {scale.count(parameters.frozen, units)} frozen" if parameters.frozen else ""
     unused = parameters.total - parameters.active
     idle = f", {scale.count(unused, units)} not used by this run" if unused else ""

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
+from torchcost.trace import fake_kernels
 
 __all__ = ["OperatorMode", "Watcher"]
 
@@ -81,7 +82,7 @@ class OperatorMode(TorchDispatchMode):
             with self:
                 return func._op_dk(key, *args, **kwargs)
         self._watcher.before(func, args, kwargs)
-        output = _run(func, args, kwargs)
+        output = fake_kernels.run(func, args, kwargs)
         self._watcher.after(func, args, kwargs, output)
         return output
 
@@ -95,14 +96,6 @@ class OperatorMode(TorchDispatchMode):
                 return argument(*args, **kwargs)
 
         return body
-
-
-def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Runs an operator; torch's fake `_grouped_mm` takes half precision only, where the real one takes all."""
-    if func is torch.ops.aten._grouped_mm.default and isinstance(args[0], FakeTensor) and args[0].dtype.itemsize > 2:
-        halves = (operand.to(torch.bfloat16) for operand in args[:2])
-        return func(*halves, *args[2:], **kwargs).to(args[0].dtype)
-    return func(*args, **kwargs)
 
 
 def _fake_mode() -> object:

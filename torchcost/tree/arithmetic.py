@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["evaluate"]
+__all__ = ["decided", "evaluate"]
 
 _LARGEST = 1024
 """Bits of the largest number that any count can be."""
@@ -35,6 +35,23 @@ def evaluate(expression: str, terms: Mapping[str, int]) -> int:
     if value.bit_length() > _LARGEST:
         raise ValueError(f"'{expression}' is no count: it has over {_LARGEST} bits")
     return value
+
+
+def decided(expression: str, terms: Mapping[str, int]) -> str:
+    """An expression with its conditions answered: of `a if bias else b` the part that counts."""
+    tree = ast.parse(expression, mode="eval")
+    if not any(isinstance(node, ast.IfExp) for node in ast.walk(tree)):
+        return expression
+    return ast.unparse(_Decided(terms).visit(tree))
+
+
+class _Decided(ast.NodeTransformer):
+    def __init__(self, terms: Mapping[str, int]) -> None:
+        self._terms = terms
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        chosen: ast.AST = self.visit(node.body if _value(node.test, self._terms) else node.orelse)
+        return chosen
 
 
 def _value(node: ast.expr, terms: Mapping[str, int]) -> Any:

@@ -9,11 +9,15 @@ from typing import NamedTuple
 
 from torchcost.cost import Cost
 from torchcost.record import ModuleEntry, Record
-from torchcost.tree.arithmetic import evaluate
+from torchcost.tree.arithmetic import decided, evaluate
+from torchcost.tree.conventions import other_rules
+from torchcost.units import percent
 
 __all__ = ["Child", "explain", "substitute"]
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*\b")
+
+WIDTH = 80
 
 
 class Child(NamedTuple):
@@ -22,13 +26,28 @@ class Child(NamedTuple):
     path: str
     type: str
     total: Cost
+    in_parent: bool = False
 
 
 def explain(
     entry: ModuleEntry, records: Sequence[Record], *, params: int, total: Cost, children: Sequence[Child]
 ) -> str:
     """The calls of a module's own `forward` and of its backward, its children dearest first, and its total."""
-    return "\n".join((*_head(entry, params), *_calls(entry, records), *_below(children), *_sum(entry, records, total)))
+    below = _below(children, total)
+    lines = (*_head(entry, params), *_calls(entry, records), *below, *_sum(entry, records, total, leaf=not children))
+    return "\n".join(fitted for line in lines for fitted in _fit(line))
+
+
+def _fit(line: str) -> list[str]:
+    """A line at most 80 wide where it can be broken, what follows a little deeper."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    return wrap(
+        line,
+        WIDTH,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]
 
 
 def _head(entry: ModuleEntry, params: int) -> Iterator[str]:
@@ -53,7 +72,7 @@ def _record(record: Record) -> Iterator[str]:
         yield "    Not counted: no rule is known. Give one with @torchcost.handles."
         return
     if record.meaning:
-        yield from wrap(record.meaning, 100, initial_indent="    ", subsequent_indent="    ")
+        yield f"    {record.meaning}"
     yield from _equations(record.equation, dict(record.terms))
     cost = record.cost
     yield f"    FLOPs {cost.flops:,} = 2 x {cost.macs:,} MACs + {cost.other_flops:,} other"
@@ -68,9 +87,8 @@ def _equations(text: str, terms: dict[str, int]) -> Iterator[str]:
     for equation in text.splitlines():
         name, _, expression = equation.partition(" = ")
         yield f"    {equation}"
-        numbers = substitute(expression, terms)
         try:
-            terms[name] = evaluate(expression, terms)
+            terms[name], numbers = evaluate(expression, terms), substitute(decided(expression, terms), terms)
         except ValueError:  # a report of another hand: its text is shown as it stands
             continue
         value = f"{terms[name]:,}"
@@ -82,40 +100,24 @@ def substitute(expression: str, terms: Mapping[str, int]) -> str:
     return _NAME.sub(lambda name: f"{int(terms[name[0]]):,}" if name[0] in terms else name[0], expression)
 
 
-def _below(children: Sequence[Child]) -> Iterator[str]:
+def _below(children: Sequence[Child], total: Cost) -> Iterator[str]:
+    """The children, dearest first, with their share of the FLOPs."""
     if children:
         yield ""
     for child in sorted(children, key=lambda child: child.total.flops, reverse=True):
-        yield f"  + {child.path} ({child.type}): {child.total.flops:,} FLOPs, {child.total.macs:,} MACs"
+        work = f"{child.total.flops:,} FLOPs ({percent(child.total.flops, total.flops)}), {child.total.macs:,} MACs"
+        yield f"  + {child.path} ({child.type}): {'counted by this formula' if child.in_parent else work}"
 
 
-def _sum(entry: ModuleEntry, records: Sequence[Record], total: Cost) -> Iterator[str]:
+def _sum(entry: ModuleEntry, records: Sequence[Record], total: Cost, *, leaf: bool) -> Iterator[str]:
     yield ""
     yield f"  Total: {total.macs:,} MACs, {total.flops:,} FLOPs (exact: {total.flops_exact:,})"
     product = next(
         (record for record in records if record.phase == "forward" and record.cost and record.cost.macs), None
     )
     if product is not None:
-        yield "  Other rules say of the forward of this layer:"
-        yield from (f"    {line}" for line in _other_rules(entry, product))
-
-
-def _other_rules(entry: ModuleEntry, record: Record) -> Iterator[str]:
-    """What other tools and papers make of the same call, with the reason, so that a difference is no riddle."""
-    assert record.cost is not None
-    macs, outputs = record.cost.macs, entry.outputs[0].elements if entry.outputs else 0
-    yield f"fvcore, mmengine: {macs:,} 'FLOPs', which are MACs"
-    if record.family in ("attention", "recurrent"):
-        yield f"FlopCounterMode: {2 * macs:,} FLOPs on meta or CUDA; 0 on the CPU, whose kernel it does not know"
-        return
-    yield f"FlopCounterMode, calflops: {2 * macs:,} FLOPs, 2 a MAC"
-    biased = bool(dict(record.terms).get("bias")) and record.claimed
-    if biased:
-        yield f"torchinfo, ptflops: {macs + outputs:,} mult-adds, the bias counted as a MAC an output"
-    if biased and record.family == "convolution":
-        yield f"Molchanov et al. 2017: {2 * (macs + outputs):,} FLOPs, the bias as one more multiply and add"
-    if not biased:
-        yield f"2n - 1 for a dot product of n: {record.cost.flops_exact:,} FLOPs"
+        yield f"  Other rules say of one {product.target}:"
+        yield from (f"    {line}" for line in other_rules(entry, product, leaf=leaf))
 
 
 def _specs(specs: Sequence[object]) -> str:

@@ -18,7 +18,8 @@ class Layout:
     `alike` numbers the modules: equal numbers make one row. They are of one kind, ran equally, and so did all below.
     """
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, *, complete: bool = True) -> None:
+        self._complete = complete
         self.nodes: list[Node] = []
         waiting = [root]
         while waiting:
@@ -36,6 +37,10 @@ class Layout:
     @property
     def flops(self) -> int:
         return self.nodes[0].total.flops
+
+    def unfinished(self, group: Group) -> bool:
+        """Whether an exception ended a call: in a run that it ended, what was entered and gave no output."""
+        return not self._complete and any(node.calls and not node.outputs for node in group)
 
     def below(self, group: Group) -> Iterator[Node]:
         """The modules of a group and all below them."""

@@ -93,7 +93,7 @@ class Node:
 
     def explain(self) -> str:
         """The formula of each of its calls, with this module's numbers put in and the result."""
-        children = [Child(child.path, child.type, child.total) for child in self.children]
+        children = [Child(child.path, child.type, child.total, child.in_parent) for child in self.children]
         return explain(self.entry, self.records, params=self.params, total=self.total, children=children)
 
     def __repr__(self) -> str:

@@ -87,7 +87,7 @@ class Summary:
 
     @property
     def total(self) -> Cost:
-        """Forward, backward and recomputation; a lower bound where `uncounted` is not empty."""
+        """Forward, backward and recomputation; less than the run where `lower_bound` says so."""
         return self.root.total
 
     @cached_property
@@ -153,6 +153,11 @@ class Summary:
     def macs_by_dtype(self) -> dict[str, int]:
         """MACs by the dtype they are computed in."""
         return tables.macs_by_dtype(self._trace.records)
+
+    @property
+    def lower_bound(self) -> bool:
+        """Whether the totals lack work: some has no rule, or the run did not end."""
+        return bool(self.uncounted) or not self.complete
 
     @property
     def uncounted(self) -> dict[str, list[str]]:

@@ -55,7 +55,7 @@ class Row:
 
 def rows(summary: Summary, view: View) -> tuple[Row, ...]:
     """The rows of a view: the input, the whole model, its modules."""
-    flat = Layout(summary.root)
+    flat = Layout(summary.root, complete=summary.complete)
     ranked = view.sort is not None or view.top is not None
     return (*_input_row(summary, view), *(_ranked(flat, view) if ranked else _tree(flat, view)))
 
@@ -163,7 +163,7 @@ def _row(label: str, group: Group, flat: Layout, view: View, *, lasts: tuple[boo
         times=len(group),
         lasts=lasts,
         figures=_figures(group, flat, view.columns, own=False),
-        bound=bool(uncounted_in(flat.below(group))),
+        bound=bool(uncounted_in(flat.below(group))) or flat.unfinished(group),
         remark=_remark(group, flat),
     )
 

@@ -1,0 +1,65 @@
+"""A fake operator gives the strides and dtypes of the real one where torch's own fake kernel does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses import FakeTensorMode
+
+from torchcost.trace import fake_kernels
+
+aten = torch.ops.aten
+Tensors = tuple[torch.Tensor, ...]
+
+
+def last(*shape: int) -> torch.Tensor:
+    return torch.randn(shape).to(memory_format=torch.channels_last)
+
+
+def group_norm(x: torch.Tensor) -> Tensors:
+    arguments = (x, torch.ones(8), torch.ones(8), 2, 8, 35, 2, 1e-5)
+    return fake_kernels.run(aten.native_group_norm.default, arguments, {})  # type: ignore[no-any-return]
+
+
+def group_norm_backward(dy: torch.Tensor, x: torch.Tensor) -> Tensors:
+    arguments = (dy, x, torch.zeros(2, 2), torch.ones(2, 2), torch.ones(8), 2, 8, 35, 2, [True] * 3)
+    return fake_kernels.run(aten.native_group_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
+
+
+def layer_norm_backward(dy: torch.Tensor, x: torch.Tensor) -> Tensors:
+    statistics = (torch.zeros(2, 7, 1), torch.ones(2, 7, 1))
+    arguments = (dy, x, [8], *statistics, torch.ones(8), torch.ones(8), [True] * 3)
+    return fake_kernels.run(aten.native_layer_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
+
+
+def grouped_product(x: torch.Tensor, w: torch.Tensor) -> Tensors:
+    ends = torch.tensor([8, 16], dtype=torch.int32)
+    return (fake_kernels.run(aten._grouped_mm.default, (x, w, ends), {}),)
+
+
+CASES: dict[str, tuple[Callable[..., Tensors], Tensors]] = {
+    "group norm, channels last": (group_norm, (last(2, 8, 5, 7),)),
+    "group norm, contiguous": (group_norm, (torch.randn(2, 8, 5, 7),)),
+    "its backward, the gradient channels last": (group_norm_backward, (last(2, 8, 5, 7), torch.randn(2, 8, 5, 7))),
+    "its backward, the input channels last": (group_norm_backward, (torch.randn(2, 8, 5, 7), last(2, 8, 5, 7))),
+    "layer norm backward": (layer_norm_backward, (torch.randn(2, 8, 7).mT, torch.randn(2, 7, 8))),
+    "grouped product in single precision": (grouped_product, (torch.randn(16, 16), torch.randn(2, 16, 32))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_fake_result_is_laid_out_as_the_real_one(name: str) -> None:
+    run, tensors = CASES[name]
+    assert layout(on_fakes(run, tensors)) == layout(run(*tensors))
+
+
+def on_fakes(run: Callable[..., Tensors], tensors: Tensors) -> Tensors:
+    with FakeTensorMode() as mode:
+        return run(*(mode.from_tensor(tensor) for tensor in tensors))
+
+
+def layout(tensors: Any) -> list[object]:
+    return [(tensor.dtype, tensor.shape, tensor.stride()) for tensor in tensors]
