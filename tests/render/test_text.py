@@ -132,6 +132,17 @@ def test_not_called_and_in_parent_are_said() -> None:
     assert "spare (Linear) (not called)" in text
 
 
+def test_what_a_run_did_before_it_failed_is_a_lower_bound() -> None:
+    modules = [module("", "Net"), module("a", "Linear", outputs=(tensor(1),)), module("b", "Linear")]
+    text = render(report(modules, [record("a", "Linear", macs=3)], complete=False), View(columns=("flops",)))
+    assert re.findall(r"Net +(≥ 6)|a \(Linear\) +(6)|b \(Linear\) +(–)", text) == [
+        ("≥ 6", "", ""),
+        ("", "6", ""),
+        ("", "", "–"),
+    ]
+    assert "FLOPs >= 6 = 2 x 3 MACs" in text
+
+
 def test_an_incomplete_run_and_remarks_are_said() -> None:
     text = render(report(complete=False, notes=("ran for real",)))
     assert "Incomplete: an exception ended the run" in text

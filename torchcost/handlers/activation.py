@@ -12,6 +12,7 @@ from torch import nn
 from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import Operations, computes, elementwise, operations, operators, pointwise
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least
 from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only, reads_only
 from torchcost.handlers.work import Work, formula
@@ -297,4 +298,4 @@ def _drop(call: Call, rule: Callable[..., Work], *, masks: int) -> Work:
         return rule(elements=0, masks=0)
     if call.module.p == 1:
         return pointwise(elements=call.elements, each=1)  # everything times zero
-    return rule(elements=call.elements, masks=masks)
+    return rule(elements=call.elements, masks=least(masks, call.elements))  # no element, no mask

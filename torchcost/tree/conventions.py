@@ -122,7 +122,7 @@ def _less_one(product: Product) -> str | None:
     if product.cost.adds >= product.cost.macs:
         return None
     exact = product.cost.macs + product.cost.adds
-    return f"2n - 1 for a dot product of n: {exact:,} FLOPs; its first product is not added to anything"
+    return f"2n - 1 for a dot product of n: {exact:,} FLOPs, one addition less an output"
 
 
 _RULES: Mapping[str, tuple[Rule, ...]] = {

@@ -21,20 +21,32 @@ WIDTH = 80
 
 
 class Child(NamedTuple):
-    """A module below the explained one, with its total."""
+    """A module below the explained one, with its total, a lower bound if some of its work has no rule."""
 
     path: str
     type: str
     total: Cost
+    bound: bool = False
     in_parent: bool = False
 
 
 def explain(
-    entry: ModuleEntry, records: Sequence[Record], *, params: int, total: Cost, children: Sequence[Child]
+    entry: ModuleEntry,
+    records: Sequence[Record],
+    *,
+    params: int,
+    total: Cost,
+    bound: bool,
+    children: Sequence[Child],
 ) -> str:
     """The calls of a module's own `forward` and of its backward, its children dearest first, and its total."""
-    below = _below(children, total)
-    lines = (*_head(entry, params), *_calls(entry, records), *below, *_sum(entry, records, total, leaf=not children))
+    lines = (
+        *_head(entry, params),
+        *_calls(entry, records),
+        *_below(children, total),
+        *_total(total, bound=bound),
+        *_others(entry, records, leaf=not children),
+    )
     return "\n".join(fitted for line in lines for fitted in _fit(line))
 
 
@@ -105,17 +117,33 @@ def _below(children: Sequence[Child], total: Cost) -> Iterator[str]:
     if children:
         yield ""
     for child in sorted(children, key=lambda child: child.total.flops, reverse=True):
-        work = f"{child.total.flops:,} FLOPs ({percent(child.total.flops, total.flops)}), {child.total.macs:,} MACs"
-        yield f"  + {child.path} ({child.type}): {'counted by this formula' if child.in_parent else work}"
+        yield f"  + {child.path} ({child.type}): {_work(child, total)}"
 
 
-def _sum(entry: ModuleEntry, records: Sequence[Record], total: Cost, *, leaf: bool) -> Iterator[str]:
+def _work(child: Child, total: Cost) -> str:
+    if child.in_parent:
+        return "counted by this formula"
+    if child.bound and not child.total.flops:
+        return "not counted"
+    least = ">= " if child.bound else ""
+    share = percent(child.total.flops, total.flops)
+    return f"{least}{child.total.flops:,} FLOPs ({share}), {least}{child.total.macs:,} MACs"
+
+
+def _total(total: Cost, *, bound: bool) -> Iterator[str]:
+    least = ">= " if bound else ""
     yield ""
-    yield f"  Total: {total.macs:,} MACs, {total.flops:,} FLOPs (exact: {total.flops_exact:,})"
-    product = next(
-        (record for record in records if record.phase == "forward" and record.cost and record.cost.macs), None
-    )
-    if product is not None:
+    if bound and not total.flops:
+        yield "  Total: not counted"
+    else:
+        flops = f"{least}{total.flops:,} FLOPs (exact: {least}{total.flops_exact:,})"
+        yield f"  Total: {least}{total.macs:,} MACs, {flops}"
+
+
+def _others(entry: ModuleEntry, records: Sequence[Record], *, leaf: bool) -> Iterator[str]:
+    """What other rules make of its first dot products."""
+    products = (record for record in records if record.phase == "forward" and record.cost and record.cost.macs)
+    if product := next(products, None):
         yield f"  Other rules say of one {product.target}:"
         yield from (f"    {line}" for line in other_rules(entry, product, leaf=leaf))
 

@@ -80,6 +80,11 @@ class Node:
         """Its own calls that no rule counts."""
         return tuple(record for record in self.records if record.cost is None)
 
+    @property
+    def lower_bound(self) -> bool:
+        """Whether `total` lacks work that has no rule, here or below."""
+        return any(node.uncounted for node in self.walk())
+
     def walk(self) -> Iterator[Node]:
         """The node and all below it, parents first, in the model's order."""
         waiting = [self]
@@ -93,8 +98,18 @@ class Node:
 
     def explain(self) -> str:
         """The formula of each of its calls, with this module's numbers put in and the result."""
-        children = [Child(child.path, child.type, child.total, child.in_parent) for child in self.children]
-        return explain(self.entry, self.records, params=self.params, total=self.total, children=children)
+        children = [
+            Child(child.path, child.type, child.total, bound=child.lower_bound, in_parent=child.in_parent)
+            for child in self.children
+        ]
+        return explain(
+            self.entry,
+            self.records,
+            params=self.params,
+            total=self.total,
+            bound=self.lower_bound,
+            children=children,
+        )
 
     def __repr__(self) -> str:
         return f"<Node {self.path or '(root)'}: {self.type}, {self.calls} calls, {self.total.macs:,} MACs>"
