@@ -12,8 +12,7 @@ from torch import nn
 from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import Operations, computes, elementwise, operations, operators, pointwise
 from torchcost.handlers.registry import handles
-from torchcost.handlers.sizes import least
-from torchcost.handlers.sizes import most
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only, reads_only
 from torchcost.handlers.work import Work, formula
 
