@@ -116,3 +116,9 @@ def test_a_file_that_is_no_report_says_so(tmp_path: Path, text: str, message: st
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(torchcost.TorchCostError, match=r"Cannot read .*none\.json: No such file"):
         torchcost.Report.load(tmp_path / "none.json")
+
+
+def test_states_given_to_a_cell_are_none_of_its_weights() -> None:
+    cell, states = nn.LSTMCell(2, 2), (torch.zeros(1, 2), torch.zeros(1, 2))
+    report = torchcost.count(cell, (torch.ones(1, 2), states))
+    assert report.uncached_accesses.weights == sum(p.numel() for p in cell.parameters())

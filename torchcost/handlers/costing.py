@@ -49,12 +49,13 @@ def cost_of(rule: Rule, call: Call, work: Work) -> Cost:
 
 
 def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
-    """Elements touched without any reuse: one load per MAC and the other operands once; without MACs each once."""
+    """Elements touched without any reuse: one load per MAC and the weights once; without MACs each operand once."""
     weights = _elements(a for a in traffic.reads if a.weight)
     inputs = loads = _elements(traffic.reads) - weights
     if work.macs:
-        loads, weights = work.macs, _others(_elements(traffic.reads), work.streamed)
+        loads = work.macs
         inputs = work.macs if work.sliding is None else work.sliding
+        weights = weights if any(a.weight for a in traffic.reads) else _others(traffic, work)
     return {
         "uncached_inputs": inputs,
         "uncached_inputs_hout": loads,
@@ -63,9 +64,9 @@ def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
     }
 
 
-def _others(elements: int, streamed: int) -> int:
-    """The elements of the other operands; none if the streamed one is expanded, and so larger than what is stored."""
-    return most(elements - streamed, 0)
+def _others(traffic: Traffic, work: Work) -> int:
+    """The other operands of a product of activations; none if the streamed one is expanded, larger than its storage."""
+    return most(0, _elements(traffic.reads) - work.streamed)
 
 
 def _elements(accesses: Iterable[Access]) -> int:
