@@ -633,6 +633,7 @@ SEVERAL: dict[Kind, tuple[str, Added | None]] = {
     **dict.fromkeys(of_dimensions("CircularPad"), ("the borders are copied again from what was written", None)),
     **dict.fromkeys(CONVOLUTIONS, ("a padding of its own; the parts of a complex one", None)),
     **dict.fromkeys((nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell), ("gates, step by step", None)),
+    nn.GroupNorm: ("torch 2.13 copies a strided input first; 2.14 runs one operator", None),
     nn.MultiheadAttention: (PATHS, None),
 }
 """Types that may run several operators, why, and what these touch beside the rule; None: no less than the rule does."""
