@@ -194,3 +194,11 @@ def test_the_total_of_every_node_is_its_own_and_its_childrens() -> None:
     net = nn.Sequential(nn.Linear(16, 8), nn.Sequential(Doubled(8, 8), nn.ReLU()), nn.LayerNorm(8))
     for node in torchcost.count(net, torch.randn(2, 16), backward=True).nodes():
         assert node.total == sum((child.total for child in node.children), node.own)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_two_parameters_over_one_storage_are_one_on_every_device(device: str) -> None:
+    net = nn.Sequential(nn.Linear(16, 16, bias=False, device=device), nn.Linear(16, 16, bias=False, device=device))
+    net[1].weight = nn.Parameter(net[0].weight.detach())
+    report = torchcost.count(net, torch.randn(2, 16))
+    assert (report.params, report.macs) == (16 * 16, 2 * 2 * 16 * 16)

@@ -20,7 +20,7 @@ from torch import nn
 from torch._subclasses import FakeTensor, FakeTensorMode
 
 from torchcost.errors import FakeExecutionError
-from torchcost.handlers.call import leaves_in, tensors_in
+from torchcost.handlers.call import leaves_in, storage_id, tensors_in
 from torchcost.trace.inputs import Arguments
 
 __all__ = ["Twin"]
@@ -75,11 +75,12 @@ class Twin:
 
 
 class _Fakes:
-    """Fakes for real tensors: one for each, views of one storage sharing one fake storage."""
+    """Fakes for real tensors: one for each, two over the same elements sharing one fake storage."""
 
     def __init__(self, mode: FakeTensorMode) -> None:
         self._mode = mode
         self._made: dict[int, torch.Tensor] = {}
+        self._elements: dict[object, torch.Tensor] = {}
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in self._made:
@@ -94,8 +95,10 @@ class _Fakes:
         return memo | {id(script): script for script in scripts}
 
     def _on_cpu(self, tensor: torch.Tensor) -> torch.Tensor:
-        with self._mode:
+        elements = (storage_id(tensor), tensor.storage_offset(), tensor.numel())
+        with self._mode, torch.no_grad():
             made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+            made = self._elements.setdefault(elements, made).as_strided(tensor.shape, tensor.stride(), 0)
         if isinstance(tensor, nn.Parameter):
             return nn.Parameter(made, requires_grad=tensor.requires_grad)
         return made.requires_grad_(tensor.requires_grad)
