@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -119,25 +118,6 @@ def test_a_module_under_two_names_is_billed_under_the_parent_that_called_it() ->
     report = torchcost.count(nn.Sequential(Block(fc), Block(fc)), torch.randn(4, 16))
     assert report["0.fc"].own.macs == report["1.fc"].own.macs == 4 * 16 * 16
     assert report.params == 16 * 16 + 16
-
-
-def test_work_in_threads_is_counted_under_their_modules() -> None:
-    class Parallel(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.left, self.right = nn.Linear(16, 8), Doubled(16, 8)
-
-        def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-            out: list[torch.Tensor] = []
-            threads = [threading.Thread(target=lambda m=m: out.append(m(x))) for m in (self.left, self.right)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            return out
-
-    report = torchcost.count(Parallel(), torch.randn(2, 16))
-    assert (report["left"].total.macs, report["right"].total.macs) == (ONCE, 2 * ONCE)
 
 
 def test_a_generator_is_counted_where_it_is_consumed() -> None:

@@ -2,11 +2,13 @@
 
 Every autograd node takes the next number of its thread's counter when forward makes it. A change of module is noted
 with the counter's value; in backward the running node's number then falls after the change that was in force when the
-node was made, whatever the order in which backward runs.
+node was made, whatever the order in which backward runs. A counter counts one thread's nodes only: a number that
+another thread has given too may be of either.
 """
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
@@ -33,12 +35,24 @@ class Attribution:
 
     def __init__(self, owners: Mapping[int, str]) -> None:
         self._owners = owners
+        self._home = 0
         self._starts: list[int] = []
         self._paths: list[str] = []
         self._passed = 0
+        self._elsewhere: dict[int, tuple[int, int]] = {}
+
+    def open(self) -> None:
+        """The numbers are those of this thread; what another one noted before is of no use here."""
+        if self._home != (home := threading.get_ident()):
+            self._home, self._passed = home, 0
+            self._starts.clear()
+            self._paths.clear()
+        self.change("")
 
     def change(self, path: str) -> None:
         """From here on nodes are made by the module at `path`."""
+        if self._is_elsewhere():
+            return
         self._passed = next_sequence_number()
         self._begin(self._passed, path)
 
@@ -48,10 +62,21 @@ class Attribution:
         Autograd makes a node just before its operator is dispatched. This tells nodes that backward itself makes
         (double backward), which belong to the module whose backward runs.
         """
+        if self._is_elsewhere():
+            return
         number = next_sequence_number()
         if number > self._passed:
             self._begin(self._passed, path)
             self._passed = number
+
+    def _is_elsewhere(self) -> bool:
+        """Whether this is another thread, whose numbers are then noted."""
+        if (thread := threading.get_ident()) == self._home:
+            return False
+        number = next_sequence_number()
+        first, last = self._elsewhere.get(thread, (number, number))
+        self._elsewhere[thread] = (min(first, number), max(last, number))
+        return True
 
     def _begin(self, number: int, path: str) -> None:
         if self._starts and self._starts[-1] == number:
@@ -60,13 +85,15 @@ class Attribution:
             self._starts.append(number)
             self._paths.append(path)
 
-    def owner(self, node: Any) -> str:
-        """The path that the running backward node belongs to; the root where no node runs."""
+    def owner(self, node: Any) -> str | None:
+        """The path that the running backward node belongs to; the root where no node runs, None where none can tell."""
         if node is None:
             return ""
         number = node._sequence_nr()
         if number == _ACCUMULATE_GRAD:
             return self._owners.get(id(getattr(node, "variable", None)), "")
+        if any(first <= number < last for first, last in self._elsewhere.values()):
+            return None
         place = bisect_right(self._starts, number) - 1
         return self._paths[place] if place >= 0 else ""
 

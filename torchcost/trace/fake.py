@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses import FakeTensor, FakeTensorMode
+from torch._subclasses import FakeTensor
 
 from torchcost.errors import FakeExecutionError
 from torchcost.handlers.call import leaves_in, storage_id, tensors_in
+from torchcost.trace.fake_mode import ThreadedFakeMode
 from torchcost.trace.inputs import Arguments
 
 __all__ = ["Twin"]
@@ -37,7 +38,7 @@ class Twin:
     """A model's fake twin and the mode it runs in."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self.mode = ThreadedFakeMode(allow_non_fake_inputs=True)
         self._born: list[weakref.ref[torch.Tensor]] = []
         self._originals = [(tensor, tensor._version) for tensor in _tensors_of(model) if not tensor.is_inference()]
         memo = _Fakes(self.mode).memo(model)
@@ -77,7 +78,7 @@ class Twin:
 class _Fakes:
     """Fakes for real tensors: one for each, two over the same elements sharing one fake storage."""
 
-    def __init__(self, mode: FakeTensorMode) -> None:
+    def __init__(self, mode: ThreadedFakeMode) -> None:
         self._mode = mode
         self._made: dict[int, torch.Tensor] = {}
         self._elements: dict[object, torch.Tensor] = {}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, Protocol
 
@@ -16,9 +14,10 @@ from torch.utils._pytree import tree_map
 
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
-from torchcost.trace import fake_kernels
+from torchcost.trace import fake_kernels, fake_mode
+from torchcost.trace.patch import Patch
 
-__all__ = ["OperatorMode", "Watcher"]
+__all__ = ["OperatorMode", "Watcher", "flex_attention_uncompiled"]
 
 _RUN_BODIES = {
     "associative_scan",
@@ -39,7 +38,6 @@ _RUN_BODIES = {
 }
 """Higher-order operators whose work is that of the functions they are given."""
 
-_UNCOMPILED = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 _OWN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, FakeTensor}
 
 
@@ -62,28 +60,37 @@ class OperatorMode(TorchDispatchMode):
 
     def __init__(self, watcher: Watcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._watcher = watcher
-        self._fakes = _fake_mode()
+        self._watcher: Watcher | None = watcher
+        self._fakes = fake_mode.in_force()
         self._saw_subclass = False
+
+    def retire(self) -> None:
+        """Watches no more: in a thread that outlives the run the mode cannot be taken off."""
+        self._watcher = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if (watcher := self._watcher) is None:
+            return func(*args, **kwargs)
         if not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
             self._saw_subclass = True
             return NotImplemented
-        if self._saw_subclass and _fake_mode() is not self._fakes:  # a subclass infers shapes on fakes of its own
+        if (
+            self._saw_subclass and fake_mode.in_force() is not self._fakes
+        ):  # a subclass infers shapes on fakes of its own
             return func(*args, **kwargs)
         if func.namespace == "prim":  # a fake tensor asked for its device or layout
             return func(*args, **kwargs)
         if isinstance(func, HigherOrderOperator):
+            fake_mode.admit(func)
             if str(func) in _RUN_BODIES and find_handler(func) is None:
                 return func(*tree_map(self._inside, args), **kwargs)
         elif (key := _composite_key(func, nested=any(tensor.is_nested for tensor in tensors_in(args)))) is not None:
             with self:
                 return func._op_dk(key, *args, **kwargs)
-        self._watcher.before(func, args, kwargs)
+        watcher.before(func, args, kwargs)
         output = fake_kernels.run(func, args, kwargs)
-        self._watcher.after(func, args, kwargs, output)
+        watcher.after(func, args, kwargs, output)
         return output
 
     def _inside(self, argument: Any) -> Any:
@@ -96,10 +103,6 @@ class OperatorMode(TorchDispatchMode):
                 return argument(*args, **kwargs)
 
         return body
-
-
-def _fake_mode() -> object:
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
 
 
 def _dispatches(kind: type) -> bool:
@@ -118,18 +121,10 @@ def _composite_key(func: OpOverload, *, nested: bool) -> Any:
     return next((key for key in choices if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)), None)
 
 
-@contextmanager
-def flex_attention_uncompiled() -> Iterator[None]:
-    """torch's own flag that lets flex_attention reach a dispatch mode instead of the compiler.
+flex_attention_uncompiled = Patch(
+    lambda: sys.modules.get("torch.nn.attention.flex_attention"), "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True
+)
+"""torch's own flag that lets flex_attention reach a dispatch mode instead of the compiler.
 
-    It is set where that module is loaded: importing it is slow, and code that calls it has done so.
-    """
-    flex = sys.modules.get("torch.nn.attention.flex_attention")
-    before = getattr(flex, _UNCOMPILED, None)
-    if flex is not None:
-        setattr(flex, _UNCOMPILED, True)
-    try:
-        yield
-    finally:
-        if flex is not None:
-            setattr(flex, _UNCOMPILED, before)
+It is set where that module is loaded: importing it is slow, and code that calls it has done so.
+"""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,12 @@ from torch.utils.hooks import RemovableHandle
 
 from torchcost.handlers.call import Call, storage_id, tensors_in
 from torchcost.handlers.registry import Rule, find_handler
+from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
+from torchcost.trace.operators import OperatorMode
 from torchcost.trace.paths import is_wrapper, named_modules
 from torchcost.trace.recorder import Recorder, specs_of
+from torchcost.trace.threads import followed
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit"]
 
@@ -66,11 +69,11 @@ class _Stack(threading.local):
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
         self.claim: Scope | None = None
-        self.mode: AbstractContextManager[object] | None = None
+        self.mode: OperatorMode | None = None
 
 
 class Scopes:
-    """The module scopes of a run; `close` removes every hook."""
+    """The module scopes of a run."""
 
     def __init__(
         self,
@@ -79,14 +82,15 @@ class Scopes:
         recorder: Recorder,
         attribution: Attribution,
         weights: dict[int, None],
-        new_mode: Callable[[], AbstractContextManager[object]],
+        new_mode: Callable[[], OperatorMode],
     ) -> None:
         self._recorder = recorder
         self._new_mode = new_mode
         self._attribution = attribution
         self._weights = weights
         self._stack = _Stack()
-        self._home = threading.get_ident()
+        self._home = 0
+        self._modes: list[OperatorMode] = []
         self._handles: list[RemovableHandle] = []
         self._names: dict[int, list[str]] = {}
         self.visits: dict[str, Visit] = {}
@@ -97,19 +101,51 @@ class Scopes:
         self._root = root
         self.failure: Failure | None = None
 
-    def open(self) -> None:
-        """Watches the modules, and the operators of this thread; another thread's while a module runs in it."""
-        self._watch_modules()
-        self._watch_thread()
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watches the modules and this thread's operators to the end of the block, and then leaves no hook or mode.
 
-    def close(self) -> None:
-        """Removes every hook and mode."""
-        self._unwatch_thread()
-        self._stack.scopes.clear()
-        self._stack.claim = None
+        Another thread is watched too: one that a watched thread starts, any other while a module runs in it.
+        """
+        self._home = threading.get_ident()
+        self._attribution.open()
+        try:
+            self._watch_modules()
+            with followed(self._follow), self._operators_watched():
+                yield
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for mode in self._modes:
+            mode.retire()
+        self._modes.clear()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    def _follow(self) -> AbstractContextManager[None] | None:
+        """What a thread that this one starts runs in, if this one is watched: it goes on where this one is now."""
+        if self._stack.mode is None:
+            return None
+        return self._operators_watched(self.current, self.claim, fake_mode.in_force())
+
+    @contextmanager
+    def _operators_watched(
+        self, scope: Scope | None = None, claim: Scope | None = None, fakes: AbstractContextManager[Any] | None = None
+    ) -> Iterator[None]:
+        """Watches the operators of this thread, inside a scope of the thread that started it."""
+        if self._stack.mode is not None or not self._handles:
+            yield  # watched already, or by now no more
+            return
+        self._stack.scopes, self._stack.claim = [scope] if scope is not None else [], claim
+        try:
+            with fakes or nullcontext(), torch.autograd.set_multithreading_enabled(False):
+                self._watch_thread()
+                yield
+        finally:
+            self._unwatch_thread()
+            self._stack.scopes, self._stack.claim = [], None
 
     @property
     def current(self) -> Scope | None:
@@ -167,12 +203,13 @@ class Scopes:
 
     def _watch_thread(self) -> None:
         self._stack.mode = self._new_mode()
-        self._stack.mode.__enter__()
+        self._modes.append(self._stack.mode)
+        self._stack.mode.__enter__()  # type: ignore[no-untyped-call]
 
     def _unwatch_thread(self) -> None:
         mode, self._stack.mode = self._stack.mode, None
         if mode is not None:
-            mode.__exit__(None, None, None)
+            mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _note_failure(self, scope: Scope, args: object, kwargs: object) -> None:
         """Remembers the innermost module that an exception left."""

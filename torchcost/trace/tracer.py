@@ -26,6 +26,11 @@ from torchcost.trace.scopes import Failure, Scopes, storages_of
 __all__ = ["Tracer"]
 
 
+_SEVERAL_THREADS = (
+    "Backward of what ran in several threads stands under the root: autograd's numbers are a thread's own"
+)
+
+
 class _NoModel(nn.Module):
     """Stands at the root where code without a model is counted."""
 
@@ -66,10 +71,8 @@ class Tracer:
 
     def __enter__(self) -> Tracer:
         with ExitStack() as stack:
-            stack.enter_context(torch.autograd.set_multithreading_enabled(False))
-            stack.enter_context(flex_attention_uncompiled())
-            stack.callback(self._scopes.close)
-            self._scopes.open()
+            stack.enter_context(flex_attention_uncompiled.applied())
+            stack.enter_context(self._scopes.watched())
             self._open = stack.pop_all()
         return self
 
@@ -139,7 +142,10 @@ class Tracer:
         if scope is not None and scope.in_backward:
             return scope.path, "recompute"
         node = torch._C._current_autograd_node()
-        return self._attribution.owner(node), phase_of(node)
+        path = self._attribution.owner(node)
+        if path is None:
+            self._recorder.note(_SEVERAL_THREADS)
+        return path or "", phase_of(node)
 
     def _mark_used(self, args: tuple[Any, ...]) -> None:
         for tensor in tensors_in(args):
