@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -182,3 +183,22 @@ def test_two_parameters_over_one_storage_are_one_on_every_device(device: str) ->
     net[1].weight = nn.Parameter(net[0].weight.detach())
     report = torchcost.count(net, torch.randn(2, 16))
     assert (report.params, report.macs) == (16 * 16, 2 * 2 * 16 * 16)
+
+
+@pytest.mark.parametrize("execution", ["real", "fake"])
+def test_a_tensor_in_the_memory_of_a_buffer_that_forward_replaced_is_no_weight(execution: Any) -> None:
+    class Caches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(16, 16, bias=False)
+            self.register_buffer("cache", torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.cache = torch.arange(8.0)
+            for _ in range(6):
+                x = torch.relu(self.fc(x) + 1)
+            return x
+
+    report = torchcost.count(nn.Sequential(*(Caches() for _ in range(8))), torch.zeros(4, 16), execution=execution)
+    float32 = 4
+    assert report.bytes_read.weights == 8 * 6 * 16 * 16 * float32

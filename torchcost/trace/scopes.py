@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.hooks import RemovableHandle
 
 from torchcost.handlers.call import Call, storage_id, tensors_in
@@ -81,7 +82,7 @@ class Scopes:
         *,
         recorder: Recorder,
         attribution: Attribution,
-        weights: dict[int, None],
+        weights: dict[int, StorageWeakRef],
         new_mode: Callable[[], OperatorMode],
     ) -> None:
         self._recorder = recorder
@@ -254,10 +255,13 @@ class Scopes:
         return names[0]
 
 
-def storages_of(module: nn.Module) -> dict[int, None]:
-    """The storages of a module's own parameters and buffers; lazy and sharded ones are there only once it runs."""
-    held = (storage_id(t) for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
-    return {storage: None for storage in held if storage is not None}
+def storages_of(module: nn.Module) -> dict[int, StorageWeakRef]:
+    """The storages of a module's own parameters and buffers; lazy and sharded ones are there only once it runs.
+
+    A weak reference lets the memory go where forward puts another tensor there, but no new storage gets its number.
+    """
+    held = (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
+    return {storage: StorageWeakRef(t.untyped_storage()) for t in held if (storage := storage_id(t)) is not None}
 
 
 def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from torchcost.handlers.borrowed import borrowed_rule
 from torchcost.handlers.call import Call, storage_id, tensors_in
@@ -177,9 +178,9 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _storages(model: nn.Module) -> dict[int, None]:
+def _storages(model: nn.Module) -> dict[int, StorageWeakRef]:
     """The storages of a model's parameters and buffers."""
-    return {storage: None for module in model.modules() for storage in storages_of(module)}
+    return {storage: held for module in model.modules() for storage, held in storages_of(module).items()}
 
 
 def _owners(model: nn.Module) -> dict[int, str]:
