@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,6 +47,7 @@ def process_state() -> dict[str, object]:
         "saved tensor hooks": torch._C._autograd._top_saved_tensors_default_hooks(True),
         "attention fast path": torch.backends.mha.get_fastpath_enabled(),
         "flex attention uncompiled": flex._FLEX_ATTENTION_DISABLE_COMPILE_DEBUG,
+        "threads": (threading.Thread.start, ThreadPoolExecutor.submit),
         "default dtype": torch.get_default_dtype(),
         "default device": torch.get_default_device(),
         "bmm": torch.bmm,

@@ -167,17 +167,17 @@ def test_a_counter_may_be_made_in_one_thread_and_used_in_another() -> None:
     assert counter.report.notes == ()
 
 
-def test_a_start_that_somebody_else_wrapped_meanwhile_stays_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_somebody_else_wrapped_meanwhile_stays_wrapped() -> None:
     seen: list[threading.Thread] = []
     original = threading.Thread.start
     with torchcost.CostCounter():
         ours = threading.Thread.start
-        monkeypatch.setattr(threading.Thread, "start", lambda thread: (seen.append(thread), ours(thread))[1])
+        threading.Thread.start = lambda thread: (seen.append(thread), ours(thread))[1]  # type: ignore[method-assign]
     for _ in range(2):
         with torchcost.CostCounter() as counter:
             in_threads([lambda: square() @ square()])
         assert counter.report.macs == ONCE
     assert len(seen) == 2
-    monkeypatch.setattr(threading.Thread, "start", ours)
+    threading.Thread.start = ours  # type: ignore[method-assign]
     torchcost.count(nn.Identity(), square())
     assert threading.Thread.start is original

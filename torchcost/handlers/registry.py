@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, TypeVar
 
 import torch
@@ -53,6 +52,8 @@ _PARTS = {
 
 _OPERATOR = OpOverload | OpOverloadPacket | HigherOrderOperator
 _RULES: dict[Any, Rule] = {}
+_KNOWN: dict[type, dict[str, object]] = {}
+"""For each module type what its `forward` named of the class when the rule was registered."""
 
 
 def handles(
@@ -86,6 +87,8 @@ def _register(target: Any, rule: Rule) -> None:
     if target in _RULES:
         raise HandlerError(f"{target} has a rule already: {_name(_RULES[target])}; the second is {_name(rule)}.")
     _RULES[target] = rule
+    if _is_module_type(target):
+        _KNOWN[target] = _named_by_forward(target)
 
 
 def rules() -> Iterator[tuple[Any, Rule]]:
@@ -108,19 +111,27 @@ def find_handler(target: Any) -> Rule | None:
 
 
 def _module_rule(module: nn.Module) -> Rule | None:
-    if "forward" in vars(module):
-        return None
-    kind = type(module)
-    base = next((base for base in kind.__mro__ if base in _RULES), None)
-    return _RULES[base] if base is not None and _runs_the_same(kind, base) else None
+    base = next((base for base in type(module).__mro__ if base in _RULES), None)
+    return _RULES[base] if base is not None and _runs_as_known(module, base) else None
 
 
-def _runs_the_same(kind: type, base: Any) -> bool:
-    """Whether a subclass leaves `forward`, and the methods that `forward` names, as they are."""
-    if kind is base:
-        return True
-    names = {"forward", *getattr(base.forward, "__code__", _runs_the_same.__code__).co_names}
-    return all(getattr(kind, name) is getattr(base, name) for name in names if _is_method(base, name))
+def _runs_as_known(module: nn.Module, base: Any) -> bool:
+    """Whether `forward` and what it names are the base's as they were, not a subclass's and not patched."""
+    own, kind = vars(module), type(module)
+    return all(
+        _attribute(kind, name) is known and (known is None or name not in own) for name, known in _KNOWN[base].items()
+    )
+
+
+def _named_by_forward(base: Any) -> dict[str, object]:
+    """What a type's `forward` may name of its class: the function itself, its helpers, and where it has none, None."""
+    names = {"forward", *getattr(getattr(base.forward, "__code__", None), "co_names", ())}
+    return {name: _attribute(base, name) for name in names}
+
+
+def _attribute(kind: type, name: str) -> object:
+    """A class attribute as it stands in the class, properties and functions alike; None if there is none."""
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
 
 
 def _functional_rule(operator: OpOverload) -> Rule | None:
@@ -130,10 +141,6 @@ def _functional_rule(operator: OpOverload) -> Rule | None:
     if not (operator._schema.is_mutable and name.endswith("_")):
         return None
     return _RULES.get(getattr(getattr(torch.ops, operator.namespace), name[:-1], None))
-
-
-def _is_method(base: type, name: str) -> bool:
-    return isinstance(getattr(base, name, None), FunctionType)
 
 
 def _is_module_type(target: object) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
 from torch._subclasses import FakeTensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map
 
 from torchcost.handlers.call import tensors_in
@@ -17,7 +17,7 @@ from torchcost.handlers.registry import find_handler
 from torchcost.trace import fake_kernels, fake_mode
 from torchcost.trace.patch import Patch
 
-__all__ = ["OperatorMode", "Watcher", "flex_attention_uncompiled"]
+__all__ = ["OperatorMode", "Watcher", "flex_attention_uncompiled", "watches_this_thread"]
 
 _RUN_BODIES = {
     "associative_scan",
@@ -64,6 +64,10 @@ class OperatorMode(TorchDispatchMode):
         self._fakes = fake_mode.in_force()
         self._saw_subclass = False
 
+    @property
+    def watching(self) -> bool:
+        return self._watcher is not None
+
     def retire(self) -> None:
         """Watches no more: in a thread that outlives the run the mode cannot be taken off."""
         self._watcher = None
@@ -103,6 +107,11 @@ class OperatorMode(TorchDispatchMode):
                 return argument(*args, **kwargs)
 
         return body
+
+
+def watches_this_thread() -> bool:
+    """Whether any counter watches the operators of this thread."""
+    return any(isinstance(mode, OperatorMode) and mode.watching for mode in _get_current_dispatch_mode_stack())
 
 
 def _dispatches(kind: type) -> bool:

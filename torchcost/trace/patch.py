@@ -38,8 +38,11 @@ class Patch:
                     self._take_back()
 
     def _place(self) -> None:
-        if not self._placed and (owner := self._owner()) is not None:
-            self.original, self._placed = getattr(owner, self._name), True
+        if self._placed or (owner := self._owner()) is None:
+            return
+        self._placed = True
+        if (found := getattr(owner, self._name)) is not self._value:
+            self.original = found
             setattr(owner, self._name, self._value)
 
     def _take_back(self) -> None:

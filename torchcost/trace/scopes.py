@@ -1,4 +1,4 @@
-"""Which module is running: hooks on every module, a stack for each thread, and the one claiming rule.
+"""Which module is running: a stack for each thread, and what a claimed module holds back.
 
 A module with a rule of its own is *claimed*: the rule counts the call, and the operators below it are only held back.
 They are let go where the call fails half way, for then they are what ran.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,20 +16,19 @@ from typing import Any
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils.hooks import RemovableHandle
 
-from torchcost.handlers.call import Call, storage_id, tensors_in
-from torchcost.handlers.registry import Rule, find_handler
+from torchcost.cost import TensorSpec
+from torchcost.handlers.call import Call, storage_id
+from torchcost.handlers.registry import Rule
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
-from torchcost.trace.operators import OperatorMode
-from torchcost.trace.paths import is_wrapper, named_modules
+from torchcost.trace.claiming import claimable
+from torchcost.trace.modules import Modules
+from torchcost.trace.operators import OperatorMode, watches_this_thread
 from torchcost.trace.recorder import Recorder, specs_of
 from torchcost.trace.threads import followed
 
-__all__ = ["Failure", "Scope", "Scopes", "Visit"]
-
-_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
+__all__ = ["Failure", "Scope", "Scopes", "Visit", "storages_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -49,8 +48,8 @@ class Visit:
     """What is kept of a module over the run: how often it ran, its first inputs and outputs, whether it was claimed."""
 
     calls: int = 0
-    inputs: tuple[Any, ...] = ()
-    outputs: tuple[Any, ...] = ()
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] | None = None
     claimed: bool = False
 
 
@@ -92,14 +91,9 @@ class Scopes:
         self._stack = _Stack()
         self._home = 0
         self._modes: list[OperatorMode] = []
-        self._handles: list[RemovableHandle] = []
-        self._names: dict[int, list[str]] = {}
-        self.visits: dict[str, Visit] = {}
-        for path, module in named_modules(root):
-            if not is_wrapper(module):
-                self._names.setdefault(id(module), []).append(path)
-                self.visits[path] = Visit()
-        self._root = root
+        self._open = False
+        self.modules = Modules(root)
+        self.visits: dict[str, Visit] = {path: Visit() for path in self.modules.by_path}
         self.failure: Failure | None = None
 
     @contextmanager
@@ -108,22 +102,16 @@ class Scopes:
 
         Another thread is watched too: one that a watched thread starts, any other while a module runs in it.
         """
-        self._home = threading.get_ident()
+        self._home, self._open = threading.get_ident(), True
         self._attribution.open()
         try:
-            self._watch_modules()
-            with followed(self._follow), self._operators_watched():
+            with self.modules.hooked(self._enter, self._leave), followed(self._follow), self._operators_watched():
                 yield
         finally:
-            self._close()
-
-    def _close(self) -> None:
-        for mode in self._modes:
-            mode.retire()
-        self._modes.clear()
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+            self._open = False
+            for mode in self._modes:
+                mode.retire()
+            self._modes.clear()
 
     def _follow(self) -> AbstractContextManager[None] | None:
         """What a thread that this one starts runs in, if this one is watched: it goes on where this one is now."""
@@ -136,7 +124,7 @@ class Scopes:
         self, scope: Scope | None = None, claim: Scope | None = None, fakes: AbstractContextManager[Any] | None = None
     ) -> Iterator[None]:
         """Watches the operators of this thread, inside a scope of the thread that started it."""
-        if self._stack.mode is not None or not self._handles:
+        if self._stack.mode is not None or not self._open:
             yield  # watched already, or by now no more
             return
         self._stack.scopes, self._stack.claim = [scope] if scope is not None else [], claim
@@ -158,30 +146,22 @@ class Scopes:
         """The claimed module that this thread is in, if any."""
         return self._stack.claim
 
-    def _watch_modules(self) -> None:
-        """Hooks every module; nn.Module's own methods serve TorchScript's too, which refuse theirs."""
-        for module in self._root.modules():
-            if id(module) in self._names:
-                before = nn.Module.register_forward_pre_hook(module, self._enter, with_kwargs=True)
-                after = nn.Module.register_forward_hook(
-                    module, self._leave, prepend=True, with_kwargs=True, always_call=True
-                )
-                self._handles += (before, after)
-
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        stack = self._stack
-        if stack.mode is None:
-            self._watch_thread()
-        path = self._path(module)
-        visit = self.visits[path]
+        names, stack = self.modules.names(module), self._stack
+        if not names or (stack.mode is None and not self._watch_visitor()):
+            return  # a copy of a module, which no path leads to; another counter's call of the same model
+        path = self._path(names)
+        visit = self.visits.setdefault(path, Visit())
         visit.calls += 1
         if visit.calls == 1:
             visit.inputs = specs_of((args, kwargs))
             self._weights.update(storages_of(module))
         backward = in_backward()
         scope = Scope(path, module, None, backward, sys.exception())
-        if stack.claim is None and not backward and (rule := claimable(module, args, kwargs)):
-            scope.rule, stack.claim, visit.claimed = rule, scope, True
+        if stack.claim is None and not backward and self.modules.encloses_nothing(module):
+            scope.rule = claimable(module, args, kwargs)
+        if scope.rule is not None:
+            stack.claim, visit.claimed = scope, True
         stack.scopes.append(scope)
         self._attribution.change(path)
 
@@ -193,7 +173,7 @@ class Scopes:
         visit = self.visits[scope.path]
         if failed:
             self._note_failure(scope, args, kwargs)
-        elif visit.calls == 1:
+        elif visit.outputs is None:
             visit.outputs = specs_of(output)
         if scope is self._stack.claim:
             self._stack.claim = None
@@ -201,6 +181,13 @@ class Scopes:
         self._attribution.change(self.current.path if self.current else "")
         if not self._stack.scopes and threading.get_ident() != self._home:
             self._unwatch_thread()
+
+    def _watch_visitor(self) -> bool:
+        """Watches a thread that nobody followed, unless another counter does: then the call is that counter's."""
+        if watches_this_thread():
+            return False
+        self._watch_thread()
+        return True
 
     def _watch_thread(self) -> None:
         self._stack.mode = self._new_mode()
@@ -243,9 +230,8 @@ class Scopes:
             self._stack.claim = None
         return scope
 
-    def _path(self, module: nn.Module) -> str:
+    def _path(self, names: Sequence[str]) -> str:
         """Of a module's names the one below the innermost running module that has one, else its first."""
-        names = self._names[id(module)]
         if len(names) == 1:
             return names[0]
         for scope in reversed(self._stack.scopes):
@@ -262,25 +248,3 @@ def storages_of(module: nn.Module) -> dict[int, StorageWeakRef]:
     """
     held = (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
     return {storage: StorageWeakRef(t.untyped_storage()) for t in held if (storage := storage_id(t)) is not None}
-
-
-def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
-    """The rule of a module whose call it may count: nothing but the module's own plain arithmetic runs below it."""
-    rule = find_handler(module)
-    if rule is None or rule.handler is None or any(name not in rule.children for name in module._modules):
-        return None
-    if torch._C._is_any_autocast_enabled():
-        return None
-    if any(isinstance(value, torch.Tensor) for value in vars(module).values()):  # pruned, or weight_norm's: not its own
-        return None
-    tensors = (*tensors_in((args, kwargs)), *module.parameters())
-    return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
-
-
-def _is_plain(tensor: torch.Tensor) -> bool:
-    return (
-        tensor.layout == torch.strided
-        and not tensor.is_nested
-        and not tensor.is_quantized
-        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    )

@@ -19,10 +19,10 @@ from torchcost.trace import families  # noqa: F401  (registers every counting ru
 from torchcost.trace.attribution import Attribution, in_backward, phase_of
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
-from torchcost.trace.paths import is_wrapper, named_modules
+from torchcost.trace.paths import named_modules
 from torchcost.trace.preserve import Protected
 from torchcost.trace.recorder import Recorder
-from torchcost.trace.scopes import Failure, Scopes, storages_of
+from torchcost.trace.scopes import Failure, Scopes, Visit, storages_of
 
 __all__ = ["Tracer"]
 
@@ -156,19 +156,18 @@ class Tracer:
     def _entries(self) -> Iterator[ModuleEntry]:
         visits = self._scopes.visits
         claimed = {path for path, visit in visits.items() if visit.claimed}
-        for path, module in named_modules(self.model):
-            if not is_wrapper(module):
-                visit = visits[path]
-                yield ModuleEntry(
-                    path=path,
-                    type="" if isinstance(module, _NoModel) else type(module).__name__,
-                    calls=visit.calls,
-                    details=_details(module),
-                    in_parent=any(parent in claimed for parent in _parents(path)),
-                    inputs=visit.inputs,
-                    outputs=visit.outputs,
-                    parameters=self._inventory.entries(module),
-                )
+        for path, module in self._scopes.modules.by_path.items():
+            visit = visits.get(path, Visit())
+            yield ModuleEntry(
+                path=path,
+                type="" if isinstance(module, _NoModel) else type(module).__name__,
+                calls=visit.calls,
+                details=_details(module),
+                in_parent=any(parent in claimed for parent in _parents(path)),
+                inputs=visit.inputs,
+                outputs=visit.outputs or (),
+                parameters=self._inventory.entries(module),
+            )
 
 
 def _parents(path: str) -> Iterator[str]:

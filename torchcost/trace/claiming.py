@@ -1,0 +1,36 @@
+"""The one claiming rule: whether a module's own rule may count a call of it, instead of the operators that run."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+
+from torchcost.handlers.call import tensors_in
+from torchcost.handlers.registry import Rule, find_handler
+
+__all__ = ["claimable"]
+
+_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
+
+
+def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
+    """The rule of a module whose call it may count: nothing but the module's own plain arithmetic runs below it."""
+    rule = find_handler(module)
+    if rule is None or rule.handler is None or any(name not in rule.children for name in module._modules):
+        return None
+    if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0:
+        return None
+    if any(isinstance(value, torch.Tensor) for value in vars(module).values()):  # pruned, or weight_norm's: not its own
+        return None
+    tensors = (*tensors_in((args, kwargs)), *module.parameters())
+    return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return (
+        tensor.layout == torch.strided
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )

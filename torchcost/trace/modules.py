@@ -1,0 +1,159 @@
+"""The modules of a model under watch: their names, and a hook before and after each call of one.
+
+Our hooks stand next to `forward`, so that what a user's hooks compute is no part of it. They are no part of a model
+either: a copy made meanwhile loses them with the original, and a saved one keeps none that needs torchcost.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.nn.modules import module as everywhere
+from torch.utils.hooks import RemovableHandle
+
+from torchcost.trace.paths import is_wrapper, named_modules
+
+__all__ = ["Modules"]
+
+_REGISTRIES = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+
+
+@dataclass(slots=True, eq=False)
+class _Watched:
+    """A module, under all its names, and the hooks on it. The module is held, so that no new one gets its id."""
+
+    module: nn.Module
+    names: list[str]
+    before: RemovableHandle
+    after: RemovableHandle
+
+
+class _Hook:
+    """A function on one module; `copied` is told of a copy of that module, which holds this hook too."""
+
+    def __init__(self, function: Callable[..., None], module: nn.Module, copied: Callable[[nn.Module], None]) -> None:
+        self._function, self._module, self._copied = function, weakref.ref(module), copied
+
+    def __call__(self, *call: Any) -> None:
+        self._function(*call)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Hook:
+        copy = memo.get(id(self._module()))
+        if isinstance(copy, nn.Module):
+            self._copied(copy)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (nullcontext(), "__exit__")  # does nothing, and comes with Python
+
+
+class Modules:
+    """Every module of `root`, also one that is added while they are watched; wrappers stand for what they wrap."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self._root = root
+        self._watched: dict[int, _Watched] = {}
+        self._copies: list[tuple[weakref.ref[nn.Module], list[int]]] = []
+        self.by_path: dict[str, nn.Module] = {}
+        self._find()
+
+    def _find(self) -> None:
+        self.by_path |= {path: module for path, module in named_modules(self._root) if not is_wrapper(module)}
+
+    def names(self, module: nn.Module) -> list[str]:
+        """The paths of a module; none for one that is not watched, such as a copy."""
+        watched = self._watched.get(id(module))
+        return watched.names if watched is not None else []
+
+    def encloses_nothing(self, module: nn.Module) -> bool:
+        """Whether no hook of anybody else runs between ours and `forward`."""
+        watched = self._watched[id(module)]
+        before = ((number, hook) for number, hook in reversed(module._forward_pre_hooks.items()))
+        after = ((number, hook) for number, hook in module._forward_hooks.items())
+        return (
+            not everywhere._global_forward_hooks
+            and _only_ours(before, watched.before.id)
+            and _only_ours(after, watched.after.id)
+        )
+
+    @contextmanager
+    def hooked(self, enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
+        """Calls `enter` and `leave` around every call of a module; leaves no hook, also on copies made meanwhile."""
+        added = everywhere.register_module_module_registration_hook(
+            lambda parent, name, child: self._adopt(parent, name, child, enter, leave)
+        )
+        try:
+            self._find()
+            for path, module in self.by_path.items():
+                self._watch(path, module, enter, leave)
+            yield
+        finally:
+            added.remove()
+            self._unhook()
+
+    def _watch(self, path: str, module: nn.Module, enter: Callable[..., None], leave: Callable[..., None]) -> None:
+        """nn.Module's own methods serve TorchScript's modules too, which refuse theirs."""
+        if id(module) in self._watched:
+            self._watched[id(module)].names.append(path)
+            return
+        before = nn.Module.register_forward_pre_hook(module, self._hook(enter, module), with_kwargs=True)
+        hook = self._hook(leave, module)
+        after = nn.Module.register_forward_hook(module, hook, prepend=True, with_kwargs=True, always_call=True)
+        self._watched[id(module)] = _Watched(module, [path], before, after)
+
+    def _hook(self, function: Callable[..., None], module: nn.Module) -> _Hook:
+        return _Hook(function, module, lambda copy: self._copies.append((weakref.ref(copy), self._numbers(module))))
+
+    def _numbers(self, module: nn.Module) -> list[int]:
+        watched = self._watched[id(module)]
+        return [watched.before.id, watched.after.id]
+
+    def _adopt(
+        self,
+        parent: nn.Module,
+        name: str,
+        child: nn.Module | None,
+        enter: Callable[..., None],
+        leave: Callable[..., None],
+    ) -> None:
+        """Watches what forward puts into a module; one that is taken out stays in the report."""
+        if child is None:
+            return
+        for prefix in tuple(self.names(parent)):
+            for path, module in named_modules(child, f"{prefix}.{name}" if prefix else name):
+                if not is_wrapper(module) and path not in self.names(module):
+                    self.by_path[path] = module
+                    self._watch(path, module, enter, leave)
+
+    def _unhook(self) -> None:
+        for watched in self._watched.values():
+            watched.before.remove()
+            watched.after.remove()
+        self._watched.clear()
+        for reference, numbers in self._copies:
+            if (copy := reference()) is not None:
+                for registry in _REGISTRIES:
+                    for number in numbers:
+                        getattr(copy, registry).pop(number, None)
+        self._copies.clear()
+
+
+def _only_ours(hooks: Iterator[tuple[int, Any]], number: int) -> bool:
+    """Whether the hooks up to this one are torchcost's."""
+    for found, hook in hooks:
+        if found == number:
+            return True
+        if not isinstance(hook, _Hook):
+            return False
+    return False
