@@ -41,11 +41,15 @@ _RUN_BODIES = {
 _OWN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, FakeTensor}
 
 
-class Watcher(Protocol):
-    """Is told of each operator, before and after it runs."""
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
 
-    def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None: ...
-    def after(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None: ...
+
+class Watcher(Protocol):
+    """Is told of each operator, before and after it runs; `before` gives the arguments to run it with."""
+
+    def before(self, operator: Any, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]: ...
+    def after(self, operator: Any, args: Args, kwargs: Kwargs, output: Any) -> None: ...
 
 
 class OperatorMode(TorchDispatchMode):
@@ -92,7 +96,7 @@ class OperatorMode(TorchDispatchMode):
         elif (key := _composite_key(func, nested=any(tensor.is_nested for tensor in tensors_in(args)))) is not None:
             with self:
                 return func._op_dk(key, *args, **kwargs)
-        watcher.before(func, args, kwargs)
+        args, kwargs = watcher.before(func, args, kwargs)
         output = fake_kernels.run(func, args, kwargs)
         watcher.after(func, args, kwargs, output)
         return output

@@ -97,12 +97,15 @@ class Tracer:
         finally:
             self._paused = False
 
-    def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def before(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         self.operator = operator
         if torch.is_grad_enabled():
             self._attribution.passed(self._place()[0])
         if self._protected is not None:
             self._protected.before(operator, args, kwargs)
+        return args, kwargs
 
     def after(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         self._witness(output)
