@@ -94,6 +94,11 @@ def test_importing_torchcost_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_first_use_of_a_name_draws_no_random_number() -> None:
+    code = "import random, torchcost; s = random.getstate(); torchcost.count; assert random.getstate() == s"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_the_public_names_are_sorted_and_resolve() -> None:
     assert torchcost.__all__ == sorted(torchcost.__all__)
     for name in torchcost.__all__:

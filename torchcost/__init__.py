@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import random
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,17 @@ __all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name on first use, so that `import torchcost` does not import torch."""
+    """Imports a public name on first use, so that `import torchcost` does not import torch.
+
+    What it imports may draw random numbers (rich does): the user's generator stays where it was.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'torchcost' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    state = random.getstate()
+    try:
+        value = getattr(import_module(_HOMES[name]), name)
+    finally:
+        random.setstate(state)
     globals()[name] = value
     return value
 

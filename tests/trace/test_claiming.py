@@ -202,3 +202,69 @@ def test_a_tensor_in_the_memory_of_a_buffer_that_forward_replaced_is_no_weight(e
     report = torchcost.count(nn.Sequential(*(Caches() for _ in range(8))), torch.zeros(4, 16), execution=execution)
     float32 = 4
     assert report.bytes_read.weights == 8 * 6 * 16 * 16 * float32
+
+
+class Counted(nn.modules.linear.NonDynamicallyQuantizableLinear):
+    """A projection whose weight is a product, computed where it is asked for."""
+
+    def __init__(self, features: int, rank: int) -> None:
+        nn.Module.__init__(self)
+        self.in_features = self.out_features = features
+        self.down, self.up = nn.Parameter(torch.randn(features, rank)), nn.Parameter(torch.randn(rank, features))
+        self.register_parameter("bias", None)
+        self.asked = 0
+
+    @property
+    def weight(self) -> torch.Tensor:  # type: ignore[override]
+        self.asked += 1
+        return self.down @ self.up
+
+
+class Adapted(nn.Linear):
+    """A projection with a low-rank addition, in its own forward and its own child."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, features)
+        self.adapter = nn.Linear(features, features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + self.adapter(x)
+
+
+def test_attention_is_left_to_its_operators_where_its_projections_weight_is_computed() -> None:
+    tokens = (torch.randn(2, 5, 8),) * 3
+    net = nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
+    plain = torchcost.count(net, tokens).macs
+    net.out_proj = Counted(8, 2)
+    report = torchcost.count(net, tokens)
+    assert not claimed(report)
+    assert net.out_proj.asked > 0
+    assert report.macs == plain + net.out_proj.asked * 8 * 8 * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.weight_norm,
+        pytest.param(
+            nn.utils.weight_norm, marks=pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`:FutureWarning")
+        ),
+        lambda projection: prune.l1_unstructured(projection, "weight", amount=0.5),
+    ],
+    ids=["spectral_norm", "weight_norm", "the old weight_norm", "pruned"],
+)
+def test_attention_is_left_to_its_operators_where_its_projection_is_not_plain(change: Any) -> None:
+    net, tokens = nn.MultiheadAttention(8, 2, batch_first=True), (torch.randn(2, 5, 8),) * 3
+    assert claimed(torchcost.count(net, tokens))
+    change(net.out_proj)
+    assert not claimed(torchcost.count(net, tokens))
+
+
+def test_attention_is_left_to_its_operators_where_its_projection_is_replaced() -> None:
+    net, tokens = nn.MultiheadAttention(8, 2, batch_first=True), (torch.randn(2, 5, 8),) * 3
+    plain = torchcost.count(net, tokens).macs
+    net.out_proj = Adapted(8)
+    report = torchcost.count(net, tokens)
+    assert not claimed(report)
+    assert report.macs == plain  # attention reads the weight: the replacement's forward never runs

@@ -40,12 +40,41 @@ def grouped_product(x: torch.Tensor, w: torch.Tensor) -> Tensors:
     return (fake_kernels.run(aten._grouped_mm.default, (x, w, ends), {}),)
 
 
+def batch_norm(x: torch.Tensor) -> Tensors:
+    ones = [torch.ones(x.shape[1]) for _ in range(4)]
+    arguments = (x, *ones, True, 0.1, 1e-5)
+    return fake_kernels.run(aten.native_batch_norm.default, arguments, {})[:1]  # type: ignore[no-any-return]
+
+
+def view(x: torch.Tensor) -> Tensors:
+    return (fake_kernels.run(aten.view.default, (x, [1, 8, 4, 4]), {}),)
+
+
+def backward(operator: Any, *options: Any) -> Callable[..., Tensors]:
+    return lambda grad, x, *more: (fake_kernels.run(operator, (grad, x, *more, *options), {}),)
+
+
+def elu_backward(grad: torch.Tensor, x: torch.Tensor) -> Tensors:
+    return (fake_kernels.run(aten.elu_backward.default, (grad, 1, 1, 1, False, x), {}),)
+
+
+MIXED = (torch.randn(2, 8, 7).mT, torch.randn(2, 7, 8))
+"""A gradient and an input of one shape, laid out differently."""
+
 CASES: dict[str, tuple[Callable[..., Tensors], Tensors]] = {
     "group norm, channels last": (group_norm, (last(2, 8, 5, 7),)),
     "group norm, contiguous": (group_norm, (torch.randn(2, 8, 5, 7),)),
     "its backward, the gradient channels last": (group_norm_backward, (last(2, 8, 5, 7), torch.randn(2, 8, 5, 7))),
     "its backward, the input channels last": (group_norm_backward, (torch.randn(2, 8, 5, 7), last(2, 8, 5, 7))),
     "layer norm backward": (layer_norm_backward, (torch.randn(2, 8, 7).mT, torch.randn(2, 7, 8))),
+    "batch norm of a transposed input": (batch_norm, (torch.randn(2, 7, 6).mT,)),
+    "tokens of one sample seen as an image": (view, (torch.randn(1, 16, 8).mT,)),
+    "elu backward": (elu_backward, MIXED),
+    "hardsigmoid backward": (backward(aten.hardsigmoid_backward.default), MIXED),
+    "hardswish backward": (backward(aten.hardswish_backward.default), MIXED),
+    "hardtanh backward": (backward(aten.hardtanh_backward.default, -1, 1), MIXED),
+    "softplus backward": (backward(aten.softplus_backward.default, 1, 20), MIXED),
+    "log sigmoid backward": (backward(aten.log_sigmoid_backward.default), (*MIXED, torch.rand(2, 7, 8))),
     "grouped product in single precision": (grouped_product, (torch.randn(16, 16), torch.randn(2, 16, 32))),
 }
 

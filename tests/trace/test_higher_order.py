@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -159,6 +161,22 @@ def test_flex_attention_costs_the_same_on_fakes_and_in_every_grad_mode() -> None
             net(*inputs)
         assert counter.report.macs == DENSE
     assert torchcost.count(net, inputs, execution="fake").macs == DENSE
+
+
+def test_flex_attention_that_forward_is_the_first_to_import_is_counted_at_once() -> None:
+    script = """if True:
+        import sys, warnings
+        import torch, torchcost
+        warnings.simplefilter("ignore")
+        class Net(torch.nn.Module):
+            def forward(self, q):
+                from torch.nn.attention.flex_attention import flex_attention
+                return flex_attention(q, q, q)
+        assert "torch.nn.attention.flex_attention" not in sys.modules
+        print(torchcost.count(Net(), torch.randn(1, 2, 8, 16)).macs)
+    """
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (run.stdout.strip(), run.returncode) == (str(2 * 8 * 8 * (16 + 16)), 0), run.stderr
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------

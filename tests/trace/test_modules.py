@@ -215,3 +215,48 @@ def test_counters_of_one_model_in_two_threads_count_each_its_own_calls() -> None
     for thread in threads:
         thread.join()
     assert macs == [ONCE, ONCE]
+
+
+# --- exceptions ------------------------------------------------------------------------------------------------------
+
+
+def interrupts(module: nn.Module, args: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at the end of the block", "before more work"])
+def test_an_interrupt_that_the_block_catches_ends_the_calls_that_it_left(again: bool) -> None:
+    net, v = nn.Sequential(nn.Linear(16, 8), nn.Linear(8, 8)), x()
+    net[0].register_forward_hook(lambda module, args, output: interrupts(module, args))
+    with torchcost.CostCounter(net) as counter:
+        with pytest.raises(KeyboardInterrupt):
+            net(v)
+        if again:
+            F.linear(v, net[0].weight)
+            net[1](torch.ones(2, 8))
+    report = counter.report
+    assert report["0"].own.macs == ONCE
+    assert (report.root.own.macs, report["1"].own.macs) == ((ONCE, 2 * 8 * 8) if again else (0, 0))
+
+
+def test_a_pre_hook_that_fails_in_a_call_of_the_module_itself_ends_only_that_call() -> None:
+    class Retries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.calls = nn.Linear(16, 8), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls == 1:
+                with pytest.raises(ValueError, match="not twice"):
+                    self(x)
+            return F.linear(x, self.fc.weight)
+
+    def once(module: Any, args: object) -> None:
+        if module.calls:
+            raise ValueError("not twice")
+
+    net = Retries()
+    net.register_forward_pre_hook(once)
+    report = torchcost.count(nn.Sequential(net), x())
+    assert report["0"].own.macs == ONCE

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from types import SimpleNamespace
+
+import pytest
 
 from torchcost.trace.patch import Patch
 
@@ -37,3 +41,59 @@ def test_what_somebody_else_set_meanwhile_stays() -> None:
     with patch.applied():
         assert (owner.flag, patch.original) == ("theirs", "original")
     assert owner.flag == "theirs"
+
+
+def test_an_inherited_attribute_is_patched_on_the_owner_alone_and_inherited_again_after() -> None:
+    class Base:
+        flag = "base"
+
+    class Owner(Base):
+        pass
+
+    patch = Patch(lambda: Owner, "flag", "ours")
+    with patch.applied():
+        assert (Owner.flag, Base.flag, patch.original) == ("ours", "base", "base")
+    Base.flag = "later"
+    assert Owner.flag == "later"
+
+
+def test_a_static_method_is_given_back_as_one() -> None:
+    class Owner:
+        @staticmethod
+        def answer() -> str:
+            return "original"
+
+    patch = Patch(lambda: Owner, "answer", staticmethod(lambda: f"not {patch.original()}"))
+    with patch.applied():
+        assert Owner().answer() == "not original"
+    assert Owner().answer() == "original"
+
+
+@pytest.fixture(name="module")
+def module_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "torchcost_arrives.py").write_text("flag = False\nseen = flag\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchcost_arrives", raising=False)
+    return "torchcost_arrives"
+
+
+def test_a_module_that_is_loaded_while_it_is_to_be_patched_is_patched(module: str) -> None:
+    with Patch(module, "flag", True).applied():
+        arrived = __import__(module)
+        assert (arrived.flag, arrived.seen) == (True, False)
+    assert arrived.flag is False
+
+
+def test_a_module_that_is_loaded_after_the_block_is_as_it_is(module: str) -> None:
+    finders = [*sys.meta_path]
+    with Patch(module, "flag", True).applied():
+        assert len(sys.meta_path) == len(finders) + 1
+    assert sys.meta_path == finders
+    assert __import__(module).flag is False
+
+
+def test_what_loaded_it_is_as_without_us(module: str) -> None:
+    with Patch(module, "flag", True).applied():
+        arrived = __import__(module)
+    assert arrived.__spec__.loader is arrived.__loader__
+    assert "exec_module" not in vars(arrived.__loader__)

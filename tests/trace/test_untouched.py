@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import threading
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -120,18 +121,69 @@ def test_an_input_that_forward_changes_can_be_counted_again() -> None:
     assert torchcost.count(net, args).macs == first == 3 * 4 * 8 * 8
 
 
-_CACHE: list[torch.Tensor] = []
+_CACHE: list[Any] = []
+_TABLES: dict[int, Any] = {}
 
 
-def test_a_fake_that_a_global_keeps_is_found_and_its_holder_named() -> None:
-    class Hoards(nn.Module):
+class Remembers(nn.Module):
+    """Keeps what it sees by a function that is given."""
+
+    def __init__(self, keep: Callable[[torch.Tensor], object]) -> None:
+        super().__init__()
+        self.fc, self.keep = nn.Linear(8, 8), keep
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.keep(self.fc(x))
+        return x
+
+
+KEEPERS: dict[str, Callable[[torch.Tensor], object]] = {
+    "a result in a list": _CACHE.append,
+    "a pair in a dict": lambda y: _TABLES.setdefault(len(y), (y, y * 2)),
+}
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_fakes_that_forward_put_into_a_cache_are_taken_out_and_the_cache_is_named(name: str, device: str) -> None:
+    _TABLES[0] = kept = (torch.zeros(1),)
+    report = torchcost.count(Remembers(KEEPERS[name]).to(device), torch.randn(2, 8), execution="fake")
+    assert (_CACHE, list(_TABLES.values())) == ([], [kept])
+    assert [note for note in report.notes if "_CACHE" in note or "_TABLES" in note]
+
+
+def test_an_input_that_a_global_keeps_is_found_too() -> None:
+    class KeepsItsInput(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            _CACHE.append(x * 2)
+            _CACHE.append(x)
             return x
 
-    with pytest.raises(torchcost.TorchCostError, match=r"1 fake tensors outlive the run in .*_CACHE"):
-        torchcost.count(Hoards(), torch.randn(2), execution="fake")
-    _CACHE.clear()
+    assert torchcost.count(KeepsItsInput(), torch.randn(2), execution="fake").notes
+    assert _CACHE == []
+
+
+def test_a_fake_that_cannot_be_taken_out_is_found_and_its_holder_named() -> None:
+    class Holder:
+        last: torch.Tensor
+
+    holder = Holder()
+    keeps = Remembers(lambda y: setattr(holder, "last", y))
+    with pytest.raises(torchcost.TorchCostError, match=r"1 fake tensors outlive the run in a "):
+        torchcost.count(keeps, torch.randn(2, 8), execution="fake")
+
+
+def test_an_lru_cache_is_emptied_after_a_fake_run_that_failed() -> None:
+    @lru_cache
+    def table(size: int) -> torch.Tensor:
+        return torch.arange(size)
+
+    def fails(y: torch.Tensor) -> None:
+        table(4)
+        y.sum().item()
+
+    with pytest.raises(torchcost.TorchCostError, match="needs real data"):
+        torchcost.count(Remembers(fails), torch.randn(2, 8), execution="fake")
+    assert type(table(4)) is torch.Tensor
 
 
 def test_an_lru_cache_that_a_fake_run_filled_is_emptied() -> None:
@@ -182,3 +234,240 @@ def test_an_exception_keeps_its_type_and_says_where_it_arose() -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied") as caught:
         torchcost.count(net, torch.randn(2, 8))
     assert "'1.0' (Linear), called with float32[2, 8]" in caught.value.__notes__[0]
+
+
+# --- what forward does to the model's tensors ------------------------------------------------------------------------
+
+
+class Does(nn.Module):
+    """Weights, statistics and a flag, and a forward that is given."""
+
+    def __init__(self, forward: Callable[[Any, torch.Tensor], object]) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.full((2, 3), 4.0))
+        self.register_buffer("mean", torch.ones(2))
+        self.plain = torch.ones(2)
+        self.hidden = [nn.BatchNorm1d(3)]
+        self.generator = torch.Generator().manual_seed(7)
+        self.python, self.numpy = random.Random(7), np.random.default_rng(7)
+        self.ready = False
+        self.does = forward
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.does(self, x)
+        return (x * self.w).sum()
+
+
+def replaces_data(net: Any, x: torch.Tensor) -> None:
+    net.w.data = torch.renorm(net.w.data, 2, 0, 1.0)
+
+
+def replaces_a_buffer(net: Any, x: torch.Tensor) -> None:
+    net.mean, net.ready = net.mean * 0.9, True
+
+
+def fills_a_buffer(net: Any, x: torch.Tensor) -> None:
+    net.mean.copy_(x.mean(1))
+    net.ready = net.seen = True
+
+
+def replaces_a_parameter(net: Any, x: torch.Tensor) -> None:
+    net.w = nn.Parameter(net.w * 2)
+
+
+def resizes(net: Any, x: torch.Tensor) -> None:
+    net.mean.resize_(5).zero_()
+
+
+def transposes(net: Any, x: torch.Tensor) -> None:
+    net.w.data = net.w.data.t().contiguous().t()
+
+
+def freezes(net: Any, x: torch.Tensor) -> None:
+    net.w.requires_grad_(False)
+
+
+def writes_a_plain_tensor(net: Any, x: torch.Tensor) -> None:
+    net.plain.add_(1)
+
+
+def trains_a_hidden_module(net: Any, x: torch.Tensor) -> None:
+    net.hidden[0](x)
+
+
+def draws(net: Any, x: torch.Tensor) -> None:
+    torch.rand(2, generator=net.generator)
+    net.python.random()
+    net.numpy.random()
+
+
+def state(net: Any) -> dict[str, Any]:
+    tensors = (*net.parameters(), *net.buffers(), net.plain, *net.hidden[0].state_dict().values())
+    return {
+        "elements": [tensor.tolist() for tensor in tensors],
+        "ids": [id(tensor) for tensor in (*net.parameters(), *net.buffers())],
+        "needs": [parameter.requires_grad for parameter in net.parameters()],
+        "strides": [tensor.stride() for tensor in tensors],
+        "versions": [tensor._version for tensor in tensors],
+        "flags": (net.ready, "seen" in vars(net)),
+        "generators": (net.generator.get_state().tolist(), net.python.getstate(), net.numpy.bit_generator.state),
+    }
+
+
+DEEDS = (
+    replaces_data,
+    replaces_a_buffer,
+    fills_a_buffer,
+    replaces_a_parameter,
+    resizes,
+    transposes,
+    freezes,
+    writes_a_plain_tensor,
+    trains_a_hidden_module,
+    draws,
+)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_forward_does_to_the_models_tensors_is_undone(deed: Callable[[Any, torch.Tensor], object]) -> None:
+    net = Does(deed)
+    before = state(net)
+    torchcost.count(net, torch.randn(2, 3))
+    assert state(net) == before
+
+
+def test_a_grad_that_a_criterion_or_a_hidden_leaf_gets_is_taken_back() -> None:
+    criterion, extra = nn.Linear(8, 1), torch.ones(8, requires_grad=True)
+    extra.grad = torch.full((8,), 5.0)
+    net = nn.Linear(8, 8)
+    for execution in ("real", "fake"):
+        report = torchcost.count(
+            net,
+            torch.randn(2, 8),
+            backward=lambda y: criterion(y * extra).sum(),
+            execution=execution,  # type: ignore[arg-type]
+        )
+        assert [criterion.weight.grad, net.weight.grad, extra.grad.tolist()] == [None, None, [5.0] * 8]
+        assert report.backward.macs == 2 * 8 * 8 + 2 * 2 * 8
+
+
+# --- what forward does to its inputs ---------------------------------------------------------------------------------
+
+
+def test_a_tensor_that_forward_marks_or_reshapes_is_the_users_as_before() -> None:
+    def marks(net: Any, x: torch.Tensor) -> None:
+        x.requires_grad_()
+        x.register_hook(print)
+        x.seen = True  # type: ignore[attr-defined]
+        x.unsqueeze_(0)
+
+    x = torch.randn(2, 3)
+    torchcost.count(Does(marks), x)
+    assert (x.requires_grad, x.shape, hasattr(x, "seen"), x._backward_hooks) == (False, (2, 3), False, None)
+
+
+def test_an_attribute_of_an_input_reaches_forward() -> None:
+    x = torch.randn(2, 3)
+    x.scale = 3  # type: ignore[attr-defined]
+    seen: list[int] = []
+    torchcost.count(Does(lambda net, x: seen.append(x.scale)), x)  # type: ignore[attr-defined]
+    assert seen == [3]
+
+
+def test_a_graph_that_the_user_made_before_can_still_go_backward() -> None:
+    y, w, net = torch.randn(2, 3), torch.randn(2, 3, requires_grad=True), Does(lambda net, x: x.mul_(2))
+    embedding = nn.Embedding(4, 2, max_norm=0.1)
+    loss = (y * w).sum() + embedding.weight.square().sum()
+    torchcost.count(net, y)
+    torchcost.count(embedding, torch.tensor([1, 2]))
+    loss.backward()
+    assert w.grad is not None
+    assert torch.equal(w.grad, y)
+
+
+# --- the twin --------------------------------------------------------------------------------------------------------
+
+_NOTHING = object()
+
+
+class Closes(nn.Module):
+    """A layer that is reached by a closure, beside a sentinel and a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.option: Any = _NOTHING
+        self.lock = threading.Lock()
+        self.call = lambda x: torch.nn.functional.linear(x, self.fc.weight, self.fc.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.call(x) if self.option is _NOTHING else x
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_twin_counts_what_is_reached_through_closures(backward: bool) -> None:
+    net, x = Closes(), torch.randn(2, 8)
+    real, fake = (torchcost.count(net, x, backward=backward, execution=e) for e in ("real", "fake"))
+    assert fake.total == real.total
+    assert fake.parameters == real.parameters
+    assert [p.grad for p in net.parameters()] == [None, None]
+
+
+def test_a_model_on_meta_that_is_reached_through_closures_is_counted() -> None:
+    with torch.device("meta"):
+        net = Closes()
+    report = torchcost.count(net, torch.randn(2, 8))
+    assert (report.macs, report.bytes_read.weights, report.parameters.active) == (2 * 64, 4 * 72, 72)
+
+
+def test_a_hook_on_a_parameters_gradient_is_counted_on_fakes_too() -> None:
+    net = nn.Linear(16, 8, bias=False)
+    net.weight.register_hook(lambda grad: grad @ torch.eye(16))
+    real, fake = (torchcost.count(net, torch.randn(2, 16), backward=True, execution=e) for e in ("real", "fake"))
+    assert real.total == fake.total
+    assert real.backward.macs == 2 * 16 * 8 + 8 * 16 * 16
+
+
+def unlike(net: nn.Module, name: str, value: object) -> nn.Module:
+    setattr(net, name, value)
+    return net
+
+
+class NoCopy(nn.Linear):
+    """A layer that refuses to be copied."""
+
+    def __deepcopy__(self, memo: object) -> NoCopy:
+        raise TypeError("not me")
+
+
+NO_TWIN: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "a sparse plain tensor": (lambda: unlike(nn.Linear(8, 8), "table", torch.eye(3).to_sparse()), "sparse_coo tensor"),
+    "a module that refuses to be copied": (lambda: nn.Sequential(NoCopy(8, 8)), r"'0' \(NoCopy\) cannot be copied"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TWIN)
+def test_a_model_that_has_no_twin_is_named_with_the_cure(name: str) -> None:
+    make, words = NO_TWIN[name]
+    with pytest.raises(torchcost.TorchCostError, match=words) as caught:
+        torchcost.count(make(), torch.randn(2, 8), execution="fake")
+    assert "execution='real'" in str(caught.value)
+
+
+def test_a_models_own_not_implemented_error_is_its_own_on_fakes_too() -> None:
+    def refuses(y: torch.Tensor) -> None:
+        raise NotImplementedError("not yet")
+
+    with pytest.raises(NotImplementedError, match="not yet"):
+        torchcost.count(Remembers(refuses), torch.randn(2, 8), execution="fake")
+
+
+def test_a_frozen_script_is_counted_in_every_mode() -> None:
+    frozen = torch.jit.freeze(torch.jit.script(nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval()))
+    for mode in ("eval", "train", "same"):
+        assert torchcost.count(frozen, torch.randn(2, 8), mode=mode).macs == 2 * 64  # type: ignore[arg-type]
+
+
+def test_backward_inside_inference_mode_says_so() -> None:
+    with torch.inference_mode(), pytest.raises(torchcost.TorchCostError, match="no backward inside"):
+        torchcost.count(nn.Linear(8, 8), torch.randn(2, 8), backward=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -179,6 +180,17 @@ def test_forward_and_backward_on_fakes_cost_what_the_real_ones_cost(name: str) -
     )
     assert (real.macs, real.flops, real.flops_exact) == (fake.macs, fake.flops, fake.flops_exact)
     assert real.total == fake.total
+
+
+def test_a_quantized_model_has_the_parameters_that_it_saves() -> None:
+    name = "quantized_shufflenet_v2_x0_5"
+    model = models.get_model(name, weights=None, quantize=True).eval()
+    report = torchcost.count(model, torch.rand(1, 3, 224, 224))
+    saved = io.BytesIO()
+    torch.save(model.state_dict(), saved)
+    assert report.params == pytest.approx(models.get_model_weights(name).DEFAULT.meta["num_params"], rel=0.01)
+    assert report.parameters.bytes == pytest.approx(report.bytes_read.weights, rel=0.01)
+    assert report.parameters.checkpoint_bytes <= len(saved.getvalue())
 
 
 @pytest.mark.zoo

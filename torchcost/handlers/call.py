@@ -42,8 +42,11 @@ class Call:
 
     @property
     def input(self) -> Any:
-        """The first argument, whatever its name."""
-        return self.args[0] if self.args else next(iter(self.kwargs.values()))
+        """The argument of the first parameter that is given, in whatever order keywords name them."""
+        if self.args:
+            return self.args[0]
+        names = (name for name in _layout(self.target) if name in self.kwargs)
+        return self.kwargs[next(names, next(iter(self.kwargs)))]
 
     @property
     def out(self) -> torch.Tensor:
@@ -107,7 +110,7 @@ def leaves_in(value: object) -> Iterator[object]:
             stack.extend(reversed(list(item.values())))
         elif isinstance(item, tuple | list):
             stack.extend(reversed(item))
-        elif is_holder(item):
+        elif is_holder(item) and vars(item):
             stack.extend(reversed(list(vars(item).values())))
         else:
             yield item

@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 
-from torchcost.record import Phase
-
 __all__ = ["Attribution", "in_backward"]
 
 _ACCUMULATE_GRAD = 2**64 - 1
@@ -96,15 +94,3 @@ class Attribution:
             return None
         place = bisect_right(self._starts, number) - 1
         return self._paths[place] if place >= 0 else ""
-
-
-def phase_of(node: Any) -> Phase:
-    """Backward, or forward work done again inside it by checkpointing."""
-    return "recompute" if _recomputes(node) else "backward"
-
-
-def _recomputes(node: Any) -> bool:
-    if node is not None and node.name() == "CheckpointFunctionBackward":
-        return True
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    return bool(hooks) and getattr(hooks[0], "__qualname__", "").startswith("_recomputation_hook")

@@ -21,10 +21,23 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
         return None
     if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0:
         return None
-    if any(isinstance(value, torch.Tensor) for value in vars(module).values()):  # pruned, or weight_norm's: not its own
+    if _keeps_tensors(module) or not all(_is_counted_as_is(module._modules[name]) for name in rule.children):
         return None
     tensors = (*tensors_in((args, kwargs)), *module.parameters())
     return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
+
+
+def _is_counted_as_is(child: nn.Module | None) -> bool:
+    """Whether a child that its parent's rule counts is what torch made it: not parametrized, patched or replaced."""
+    if child is None or child._modules or _keeps_tensors(child):
+        return False
+    rule = find_handler(child)
+    return rule is not None and rule.handler is not None
+
+
+def _keeps_tensors(module: nn.Module) -> bool:
+    """Whether a module has tensors as plain attributes: pruned, or weight_norm's, its weight is not its own."""
+    return any(isinstance(value, torch.Tensor) for value in vars(module).values())
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

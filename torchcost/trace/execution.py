@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -22,8 +22,9 @@ from torchcost.handlers.call import leaves_in
 from torchcost.record import Trace
 from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
+from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import unwrap
-from torchcost.trace.preserve import Protected, flags_preserved, grads_preserved, modes_set, rng_preserved
+from torchcost.trace.preserve import Protected, modes_set, rng_preserved, state_preserved
 from torchcost.trace.tracer import Tracer
 
 __all__ = ["Backward", "Execution", "Mode", "Run", "observe"]
@@ -33,7 +34,6 @@ Execution = Literal["auto", "real", "fake"]
 Backward = bool | Callable[[Any], torch.Tensor]
 
 _NEEDS_DATA = (
-    NotImplementedError,
     DataDependentOutputException,
     DynamicOutputShapeException,
     UnsupportedFakeTensorException,
@@ -66,49 +66,45 @@ def observe(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
 
 
 def _real(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
-    if any(_is_lazy(module) for module in model.modules()):
+    if any(is_lazy_module(module) for module in model.modules()):
         model = _materialised(model, inputs, run)
-    leaves = (*model.parameters(), *inputs.tensors())
-    grads = (leaf.grad for leaf in leaves if leaf.is_leaf and leaf.grad is not None)
-    protected = Protected((*leaves, *model.buffers(), *grads))
+    given = inputs.copied()
+    protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
     tracer = Tracer(model, protected=protected)
-    try:
-        with (
-            flags_preserved(model, protected),
-            modes_set(model, run.mode),
-            grads_preserved(leaves, cleared=bool(run.backward)),
-        ):
-            _call(model, inputs.copied(), tracer, run)
-    finally:
-        protected.restore()
+    with state_preserved(model, protected), modes_set(model, run.mode):
+        protected.note_leaves((*model.parameters(), *given.tensors()))
+        _call(model, given, tracer, run)
     return tracer.trace(execution="real", mode=run.mode)
 
 
 def _fake(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
-    _check_fakeable(model, inputs)
-    twin = Twin(model)
-    assert twin.model is not None
-    tracer = Tracer(twin.model, witness=twin.watch)
-    given = twin.arguments(inputs)
-    leaves = (*twin.model.parameters(), *given.tensors())
-    try:
-        with twin.mode, modes_set(twin.model, run.mode), grads_preserved(leaves, cleared=bool(run.backward)):
-            _call(twin.model, given, tracer, run)
-    except Exception as error:
-        if not _needs_data(error):
-            raise
-        raise FakeExecutionError(
-            f"{tracer.operator} in '{tracer.failure.path if tracer.failure else ''}' needs real data, which a fake "
-            "run has not. Build the model with weights and count it with execution='real'."
-        ) from error
-    trace = tracer.trace(execution="fake", mode=run.mode)
-    del tracer, given, leaves  # they hold the twin
-    twin.check_untouched()
-    return trace
+    """The trace of the model's twin; what it reaches of the model itself (through a closure) is protected."""
+    twin, notes = Twin(model, inputs, backward=bool(run.backward)), list[str]()
+    with twin.discarded(notes):
+        protected = Protected(grads_cleared=bool(run.backward))
+        tracer = Tracer(twin.model, protected=protected, twin=twin)
+        with state_preserved(model, protected), modes_set(model, run.mode), modes_set(twin.model, run.mode), twin.mode:
+            protected.note_leaves((*twin.model.parameters(), *twin.inputs.tensors()))
+            try:
+                _call(twin.model, twin.inputs, tracer, run)
+            except Exception as error:
+                if not _needs_data(error, tracer):
+                    raise
+                raise FakeExecutionError(
+                    f"{tracer.operator} in '{tracer.failure.path if tracer.failure else ''}' needs real data, which a "
+                    "fake run has not. Build the model with weights and count it with execution='real'."
+                ) from error
+        trace = tracer.trace(execution="fake", mode=run.mode)
+        del tracer, protected  # they hold the twin
+    return replace(trace, notes=(*trace.notes, *notes))
 
 
 def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None:
     """Forward, and backward if asked, under the tracer; an exception carries a note of where it arose."""
+    if run.backward and torch.is_inference_mode_enabled():
+        raise MeasurementError(
+            "There is no backward inside torch.inference_mode(). Leave it, or count without backward."
+        )
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad() if run.backward else torch.no_grad())
@@ -130,17 +126,12 @@ def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None
 def _run_backward(output: Any, tracer: Tracer, backward: Backward) -> None:
     """Backward from the user's loss, else from the output's loss, else from the sum of its floating outputs.
 
-    A loss that the user gives is work of the model and is counted; the sum is ours and is not.
+    A loss that the user gives is work of the model and is counted. The sum is never made: its gradient is ones.
     """
-    if callable(backward):
-        loss = _checked(backward(output))
-        with tracer.paused():
-            seed = torch.ones_like(loss)
-    else:
-        with tracer.paused():
-            loss = _loss(output)
-            seed = torch.ones_like(loss)
-    loss.backward(seed)
+    roots = [_checked(backward(output))] if callable(backward) else _roots(output)
+    with tracer.paused():
+        seeds = [torch.ones((), dtype=root.dtype, device=root.device).expand(root.shape) for root in roots]
+    torch.autograd.backward(roots, seeds)
 
 
 def _checked(loss: Any) -> torch.Tensor:
@@ -152,43 +143,26 @@ def _checked(loss: Any) -> torch.Tensor:
     )
 
 
-def _loss(output: Any) -> torch.Tensor:
+def _roots(output: Any) -> list[torch.Tensor]:
+    """Where backward begins: the output's loss, else each of its floating tensors that needs a gradient."""
     given = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
     if isinstance(given, torch.Tensor) and given.requires_grad:
-        return given.sum()
+        return [given]
     floating = [leaf for leaf in leaves_in(output) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
     if not floating:
         raise MeasurementError(
             "Nothing in the output needs a gradient, so there is no backward to count. "
             "Unfreeze a parameter, or pass backward=lambda output: loss."
         )
-    return torch.stack([tensor.real.sum() if tensor.is_complex() else tensor.sum() for tensor in floating]).sum()
+    return floating
 
 
-def _check_fakeable(model: nn.Module, inputs: Arguments) -> None:
-    """Raises where no fake exists: shapes that a first call makes, layouts that are data."""
-    for path, module in model.named_modules():
-        if _is_lazy(module):
-            raise FakeExecutionError(
-                f"'{path}' ({type(module).__name__}) takes its shapes from a first real call. "
-                "Count it with execution='real'."
-            )
-    for tensor in (*model.parameters(), *model.buffers(), *inputs.tensors()):
-        if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
-            raise FakeExecutionError(
-                f"A {tensor.layout} tensor of the model or its inputs has no fake. Count it with execution='real'."
-            )
-
-
-def _needs_data(error: BaseException | None) -> bool:
-    """Whether an exception, or one that led to it, says that a fake tensor had no data or no kernel."""
-    while error is not None and not isinstance(error, _NEEDS_DATA):
+def _needs_data(error: BaseException | None, tracer: Tracer) -> bool:
+    """Whether an exception, or one that led to it, says that an operator had no data or no kernel for fakes."""
+    kinds = (*_NEEDS_DATA, NotImplementedError) if tracer.in_operator else _NEEDS_DATA
+    while error is not None and not isinstance(error, kinds):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def _is_lazy(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
 
 
 def _materialised(model: nn.Module, inputs: Arguments, run: Run) -> nn.Module:

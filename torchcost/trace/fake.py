@@ -2,27 +2,29 @@
 
 The twin is a deep copy whose memo already holds a fake for every tensor of the model, tied ones once; the model itself
 is never touched. A tensor on the meta device becomes a fake on the CPU, where the operators are those of a real run.
+What is neither module, container nor tensor is shared. Where forward reaches the model itself (through a closure), the
+twin's tensors stand for its own.
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-import gc
-import sys
 import weakref
-from collections.abc import Iterator
-from types import FrameType
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch._subclasses import FakeTensor
+from torch.utils._pytree import tree_map_only
 
 from torchcost.errors import FakeExecutionError
-from torchcost.handlers.call import leaves_in, storage_id, tensors_in
+from torchcost.handlers.call import is_holder, leaves_in, storage_id, tensors_in
 from torchcost.trace.fake_mode import ThreadedFakeMode
 from torchcost.trace.inputs import Arguments
+from torchcost.trace.leftovers import Leftovers
+from torchcost.trace.parameters import is_lazy_module
 
 __all__ = ["Twin"]
 
@@ -31,43 +33,57 @@ _BOOKKEEPING = frozenset(vars(nn.Module()))
 """What every module keeps about itself: its registries and hooks, and whether it trains."""
 
 
-_LRU = functools._lru_cache_wrapper
-
-
 class Twin:
-    """A model's fake twin and the mode it runs in."""
+    """A model's fake twin, its inputs and the mode it runs in.
 
-    def __init__(self, model: nn.Module) -> None:
+    Raises FakeExecutionError where there is none: for shapes that a first call makes, layouts that are data, hooks that
+    act on real weights, modules that cannot be copied.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Arguments, *, backward: bool = False) -> None:
+        _check(model, inputs, backward=backward)
         self.mode = ThreadedFakeMode(allow_non_fake_inputs=True)
         self._born: list[weakref.ref[torch.Tensor]] = []
         self._originals = [(tensor, tensor._version) for tensor in _tensors_of(model) if not tensor.is_inference()]
-        memo = _Fakes(self.mode).memo(model)
-        self.model: nn.Module | None = copy.deepcopy(model, memo)
+        self._fakes = _Fakes(self.mode)
+        self.model = _copied(model, self._fakes.memo(model))
+        self.inputs = inputs.copied(self._fakes.fake)
+        self.watch(tuple(self._fakes.made()))
 
-    def arguments(self, inputs: Arguments) -> Arguments:
-        fakes = _Fakes(self.mode)
-        return inputs.copied(fakes.fake)
+    def translated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """An operator's arguments, a fake in place of each tensor that has one."""
+        if all(isinstance(tensor, FakeTensor) for tensor in tensors_in((args, kwargs))):
+            return args, kwargs
+        translated: Any = tree_map_only(torch.Tensor, self._fakes.known, (args, kwargs))
+        return translated  # type: ignore[no-any-return]
 
     def watch(self, output: object) -> None:
         """Remembers, weakly, the fakes that a run makes."""
         self._born.extend(weakref.ref(tensor) for tensor in tensors_in(output) if isinstance(tensor, FakeTensor))
 
-    def check_untouched(self) -> None:
-        """Drops the twin; raises if a fake outlives it or if an original was written."""
-        self.model = None
+    @contextmanager
+    def discarded(self, notes: list[str]) -> Iterator[None]:
+        """Drops the twin at the end of the block, and what forward kept of it in caches, whose names go into `notes`.
+
+        Raises FakeExecutionError if a fake outlives it all the same, or if an original was written.
+        """
+        leftovers = Leftovers(self._alive)
+        try:
+            yield
+        except BaseException:
+            leftovers.clear_lru_caches()
+            raise
+        del self.model, self.inputs, self._fakes
         written = [tensor for tensor, version in self._originals if tensor._version != version]
         if written:
             raise FakeExecutionError(
                 f"The fake run wrote to {len(written)} real tensors of the model, through a closure or a global. "
                 "Count it with execution='real'."
             )
-        if self._alive():
-            gc.collect()
-        for cache in _caches_of(self._alive()):
-            cache.cache_clear()
-        if alive := self._alive():
+        notes.extend(f"Forward kept fake tensors in {name}; they were taken out" for name in leftovers.clear())
+        if holder := leftovers.holder():
             raise FakeExecutionError(
-                f"{len(alive)} fake tensors outlive the run in {_holder(alive[0])}, which the model fills. "
+                f"{len(self._alive())} fake tensors outlive the run in {holder}, which the model fills. "
                 "Clear it, or count with execution='real'."
             )
 
@@ -80,20 +96,32 @@ class _Fakes:
 
     def __init__(self, mode: ThreadedFakeMode) -> None:
         self._mode = mode
-        self._made: dict[int, torch.Tensor] = {}
+        self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._elements: dict[object, torch.Tensor] = {}
+
+    def made(self) -> Iterator[torch.Tensor]:
+        yield from (fake for _, fake in self._made.values())
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in self._made:
-            self._made[id(tensor)] = (
-                self._on_cpu(tensor) if tensor.device.type == "meta" else self._mode.from_tensor(tensor)
-            )
-        return self._made[id(tensor)]
+            made = self._on_cpu(tensor) if tensor.device.type == "meta" else self._mode.from_tensor(tensor)
+            for name, value in vars(tensor).items():
+                vars(made).setdefault(name, value)
+            for hook in (tensor._backward_hooks or {}).values() if tensor.is_leaf else ():
+                made.register_hook(hook)
+            self._made[id(tensor)] = tensor, made
+        return self._made[id(tensor)][1]
+
+    def known(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The fake of a tensor that has one, or that has no data anyway; else the tensor."""
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        return self.fake(tensor) if id(tensor) in self._made or tensor.device.type == "meta" else tensor
 
     def memo(self, model: nn.Module) -> dict[int, Any]:
         memo: dict[int, Any] = {id(tensor): self.fake(tensor) for tensor in _tensors_of(model)}
         scripts = (module for module in model.modules() if isinstance(module, torch.jit.ScriptModule))
-        return memo | {id(script): script for script in scripts}
+        return {id(shared): shared for shared in (*_shared_by(model), *scripts)} | memo
 
     def _on_cpu(self, tensor: torch.Tensor) -> torch.Tensor:
         elements = (storage_id(tensor), tensor.storage_offset(), tensor.numel())
@@ -105,41 +133,88 @@ class _Fakes:
         return made.requires_grad_(tensor.requires_grad)
 
 
+def _attributes(model: nn.Module) -> Iterator[object]:
+    """The values that modules keep as plain attributes."""
+    for module in model.modules():
+        yield from (value for name, value in vars(module).items() if name not in _BOOKKEEPING)
+
+
 def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
-    """Parameters, buffers, and the tensors that modules keep as plain attributes."""
+    """Parameters, buffers, and the tensors in plain attributes."""
     yield from model.parameters()
     yield from model.buffers()
-    for module in model.modules():
-        for name, value in vars(module).items():
-            if name not in _BOOKKEEPING:
-                yield from (leaf for leaf in leaves_in(value) if isinstance(leaf, torch.Tensor))
+    for value in _attributes(model):
+        yield from (leaf for leaf in leaves_in(value) if isinstance(leaf, torch.Tensor))
 
 
-def _caches_of(tensors: list[torch.Tensor]) -> list[Any]:
-    """The `functools.lru_cache`s that hold tensors: what they forget, the model makes again."""
-    holders = (holder for above in _holders(tensors, reach=5) for holder in above)
-    return [holder for holder in holders if isinstance(holder, _LRU)]
+def _shared_by(model: nn.Module) -> Iterator[object]:
+    """What a twin need not copy: sentinels that are compared by `is`, locks, handles, generators, tokenizers."""
+    for value in _attributes(model):
+        yield from (leaf for leaf in leaves_in(value) if not isinstance(leaf, torch.Tensor | nn.Module))
 
 
-def _holders(tensors: list[Any], *, reach: int) -> Iterator[list[Any]]:
-    """What refers to some objects, then what refers to that, and so on."""
-    nearest: list[Any] = tensors
-    for _ in range(reach if tensors else 0):
-        every = (holder for item in nearest for holder in gc.get_referrers(item))
-        nearest = [holder for holder in every if not isinstance(holder, FrameType) and holder is not nearest]
-        yield nearest
+def _check(model: nn.Module, inputs: Arguments, *, backward: bool) -> None:
+    for path, module in model.named_modules():
+        if is_lazy_module(module):
+            raise FakeExecutionError(
+                f"'{path}' ({type(module).__name__}) takes its shapes from a first real call. "
+                "Count it with execution='real'."
+            )
+    for tensor in (*_tensors_of(model), *inputs.tensors()):
+        if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+            raise FakeExecutionError(
+                f"A {tensor.layout} tensor of the model or its inputs has no fake. Count it with execution='real'."
+            )
+    for path, parameter in model.named_parameters() if backward else ():
+        if getattr(parameter, "_post_accumulate_grad_hooks", None):
+            raise FakeExecutionError(
+                f"'{path}' has a hook that acts on its gradient once it is there, as an optimizer in backward does. "
+                "Count it with execution='real'."
+            )
 
 
-def _holder(tensor: torch.Tensor) -> str:
-    """A name for what keeps a tensor alive: the global that leads to it, else the kinds of its nearest holders."""
-    modules = [(name, module) for name, module in list(sys.modules.items()) if hasattr(module, "__dict__")]
-    globals_ = {id(vars(module)): name for name, module in modules}
-    below: list[Any] = [tensor]
-    for holders in _holders([tensor], reach=4):
-        for holder in holders:
-            if id(holder) in globals_:
-                name = next((n for n, value in holder.items() if any(value is item for item in below)), "?")
-                return f"{globals_[id(holder)]}.{name}"
-        below = holders
-    kinds = {type(holder).__name__ for holder in gc.get_referrers(tensor)} - {"frame", "list", "cell"}
-    return f"a {' and a '.join(sorted(kinds))}" if kinds else "a cache"
+def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    try:
+        return copy.deepcopy(model, dict(memo))
+    except Exception:  # whatever a user's object raises that cannot be copied: it is shared, if that is all
+        memo = {id(value): value for top in _attributes(model) for value in _uncopyable(top, memo)} | memo
+    try:
+        return copy.deepcopy(model, dict(memo))
+    except Exception as error:
+        raise FakeExecutionError(
+            f"{_first_uncopyable(model, memo)} cannot be copied, which a fake run needs: {error}. "
+            "Count it with execution='real'."
+        ) from error
+
+
+def _uncopyable(value: object, memo: dict[int, Any]) -> Iterator[object]:
+    """The inmost objects in a value that cannot be copied."""
+    if _copies(value, memo):
+        return
+    inner = [found for part in _parts(value) for found in _uncopyable(part, memo)]
+    yield from inner or [value]
+
+
+def _parts(value: object) -> Iterable[object]:
+    match value:
+        case dict():
+            return value.values()
+        case list() | tuple():
+            return value
+        case nn.Module():
+            return ()
+    return vars(value).values() if is_holder(value) else ()
+
+
+def _first_uncopyable(model: nn.Module, memo: dict[int, Any]) -> str:
+    inmost_first = reversed(list(model.named_modules()))
+    path, module = next((pair for pair in inmost_first if not _copies(pair[1], memo)), ("", model))
+    return f"'{path}' ({type(module).__name__})"
+
+
+def _copies(value: object, memo: dict[int, Any]) -> bool:
+    try:
+        copy.deepcopy(value, dict(memo))
+    except Exception:
+        return False
+    return True

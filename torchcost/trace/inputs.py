@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 import torch
@@ -26,11 +27,12 @@ class Arguments:
     def tensors(self) -> list[torch.Tensor]:
         return [leaf for leaf in leaves_in((self.args, self.kwargs)) if isinstance(leaf, torch.Tensor)]
 
-    def copied(self, replace: Callable[[torch.Tensor], torch.Tensor] = lambda tensor: tensor) -> Arguments:
-        """The same inputs in fresh containers, each tensor replaced; modules and functions are shared.
+    def copied(self, replace: Callable[[torch.Tensor], torch.Tensor] | None = None) -> Arguments:
+        """The same inputs in fresh containers, each tensor replaced, by default by an alias; functions are shared.
 
         A tensor that came out of a graph is cut from it, so that a backward ends here and the graph stays the user's.
         """
+        replace = replace or _alias
         memo: dict[int, Any] = {}
         for leaf in leaves_in((self.args, self.kwargs)):
             if isinstance(leaf, torch.Tensor):
@@ -41,6 +43,15 @@ class Arguments:
             return Arguments(args=copy.deepcopy(self.args, memo), kwargs=copy.deepcopy(dict(self.kwargs), memo))
         except (TypeError, RuntimeError, copy.Error):  # generators, locks, handles: shared, as in any call
             return Arguments(args=_replaced(self.args, memo), kwargs=_replaced(dict(self.kwargs), memo))
+
+
+def _alias(tensor: torch.Tensor) -> torch.Tensor:
+    """The same elements under a name of its own, which forward may mark, reshape and hang hooks on."""
+    if type(tensor) is not torch.Tensor or tensor.layout != torch.strided or tensor.is_nested:
+        return tensor
+    alias = tensor.data
+    alias.__dict__.update(tensor.__dict__)
+    return alias.requires_grad_(tensor.requires_grad)
 
 
 def _replaced(value: Any, memo: Mapping[int, Any]) -> Any:
@@ -63,22 +74,20 @@ def unpack(args: Any, kwargs: Mapping[str, Any] | None) -> Arguments:
 
 
 def from_sizes(
-    sizes: Sequence[Any], dtypes: Sequence[torch.dtype] | None, device: torch.device | str, default: torch.dtype
+    sizes: Sequence[Any],
+    dtypes: Sequence[torch.dtype] | torch.dtype | None,
+    device: torch.device | str,
+    default: torch.dtype,
 ) -> tuple[torch.Tensor, ...]:
     """Seeded random inputs of one size `(1, 3, 224, 224)` or several `[(1, 10), (1, 4)]`.
 
-    Floats are drawn from [0, 1), integers are 0 or 1.
+    Floats are drawn from [0, 1), integers are 0 or 1. On the meta device nothing is drawn and no memory taken.
     """
     several = isinstance(sizes, tuple | list) and any(isinstance(size, tuple | list) for size in sizes)
     shapes = [_size(size) for size in (sizes if several else [sizes])]
-    kinds = list(dtypes) if dtypes is not None else [default] * len(shapes)
-    if len(kinds) != len(shapes):
-        raise ConfigurationError(
-            f"{len(shapes)} input sizes but {len(kinds)} dtypes. "
-            "Give one dtype for each size: dtypes=[torch.float32, ...]."
-        )
-    generator = torch.Generator().manual_seed(0)
-    return tuple(random_tensor(s, dtype, device, generator) for s, dtype in zip(shapes, kinds, strict=True))
+    kinds = _kinds(dtypes, default, len(shapes))
+    where, generator = _device(device), torch.Generator().manual_seed(0)
+    return tuple(random_tensor(s, dtype, where, generator) for s, dtype in zip(shapes, kinds, strict=True))
 
 
 def random_tensor(
@@ -86,18 +95,62 @@ def random_tensor(
     dtype: torch.dtype,
     device: torch.device | str,
     generator: torch.Generator,
-    bounds: tuple[int, int] = (0, 1),
+    bounds: tuple[float, float] = (0, 1),
 ) -> torch.Tensor:
-    """A tensor drawn from `[0, 1)` if floating, else from the integers `bounds`, both included."""
+    """A tensor drawn from `[low, high)` if floating, else from the integers `bounds`, both included.
+
+    Raises ConfigurationError where there is no such device or no memory for it.
+    """
+    try:
+        return _drawn(tuple(shape), dtype, torch.device(device), generator, bounds)
+    except (RuntimeError, AssertionError) as error:  # torch says so of memory, of overflow, of a device it lacks
+        why = str(error).partition("\n")[0].rstrip(".")
+        cure = "Make it smaller." if str(device) == "meta" else "On device='meta' it takes no memory."
+        raise ConfigurationError(f"An input of size {tuple(shape)} cannot be made on {device}: {why}. {cure}") from error
+
+
+def _drawn(
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    device: torch.device,
+    generator: torch.Generator,
+    bounds: tuple[float, float],
+) -> torch.Tensor:
     low, high = bounds
+    if device.type == "meta":
+        return torch.empty(shape, dtype=dtype, device=device)
     if dtype.is_floating_point or dtype.is_complex:
-        return torch.rand(tuple(shape), generator=generator).to(device=device, dtype=dtype)
-    return torch.randint(low, high + 1, tuple(shape), generator=generator).to(device=device, dtype=dtype)
+        return (low + (high - low) * torch.rand(shape, generator=generator)).to(device=device, dtype=dtype)
+    return torch.randint(int(low), int(high) + 1, shape, generator=generator).to(device=device, dtype=dtype)
 
 
 def _size(size: Any) -> tuple[int, ...]:
-    if not isinstance(size, tuple | list) or not all(isinstance(n, int) and n >= 0 for n in size):
+    try:
+        whole = tuple(map(index, size)) if isinstance(size, tuple | list) else (-1,)
+    except TypeError:
+        whole = (-1,)
+    if any(n < 0 for n in whole):
         raise ConfigurationError(
             f"An input size is a sequence of integers, not {size!r}. Write input_size=(1, 3, 224, 224)."
         )
-    return tuple(size)
+    return whole
+
+
+def _kinds(dtypes: Any, default: torch.dtype, count: int) -> Sequence[torch.dtype]:
+    """One dtype for each size; a single one is that of all."""
+    if dtypes is None or isinstance(dtypes, torch.dtype):
+        return [dtypes or default] * count
+    if not isinstance(dtypes, tuple | list) or not all(isinstance(dtype, torch.dtype) for dtype in dtypes):
+        raise ConfigurationError(f"dtypes={dtypes!r} holds no torch dtypes. Write dtypes=[torch.float32].")
+    if len(dtypes) != count:
+        raise ConfigurationError(
+            f"{count} input sizes but {len(dtypes)} dtypes. Give one dtype for each size: dtypes=[torch.float32, ...]."
+        )
+    return dtypes
+
+
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError(f"device={device!r} is no device of torch. Write 'cpu', 'cuda' or 'meta'.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from typing import Any, Protocol
 
@@ -56,8 +55,9 @@ class OperatorMode(TorchDispatchMode):
     """Shows a watcher each operator on plain tensors, whatever spelling, mode or container it came through.
 
     A tensor subclass (DTensor, jagged nested, quantized) is let through to the operators it runs on plain tensors.
-    A composite operator, which inference_mode leaves whole, is decomposed, so that the same operators arrive as under
-    autograd. The branches and bodies of control flow run inside the mode; other higher-order operators need a rule.
+    A composite operator, which inference_mode leaves whole, is decomposed where torch has no other kernel for it, so
+    that the same operators arrive as under autograd. Bodies of higher-order operators run inside the mode; where one
+    is more than its bodies, it needs a rule.
     """
 
     supports_higher_order_operators = True
@@ -78,7 +78,7 @@ class OperatorMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if (watcher := self._watcher) is None:
+        if (watcher := self._watcher) is None or self._is_of_another_count():
             return func(*args, **kwargs)
         if not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
             self._saw_subclass = True
@@ -93,13 +93,18 @@ class OperatorMode(TorchDispatchMode):
             fake_mode.admit(func)
             if str(func) in _RUN_BODIES and find_handler(func) is None:
                 return func(*tree_map(self._inside, args), **kwargs)
-        elif (key := _composite_key(func, nested=any(tensor.is_nested for tensor in tensors_in(args)))) is not None:
+        elif (key := _composite_key(func, _backend(args, kwargs))) is not None and not _is_ruled(func):
             with self:
                 return func._op_dk(key, *args, **kwargs)
         args, kwargs = watcher.before(func, args, kwargs)
         output = fake_kernels.run(func, args, kwargs)
         watcher.after(func, args, kwargs, output)
         return output
+
+    def _is_of_another_count(self) -> bool:
+        """Whether fakes of another count are at work; those of the user's own mode are the user's work."""
+        fakes = fake_mode.in_force()
+        return isinstance(fakes, fake_mode.ThreadedFakeMode) and fakes is not self._fakes
 
     def _inside(self, argument: Any) -> Any:
         """A branch or body of a higher-order operator, run under this mode."""
@@ -124,20 +129,37 @@ def _dispatches(kind: type) -> bool:
     return kind not in _OWN and own is not None and own is not torch._C._disabled_torch_dispatch_impl
 
 
+def _is_ruled(func: OpOverload) -> bool:
+    """Whether an operator of the user's has a rule: it is then left whole where it arrives whole."""
+    return func.namespace != "aten" and find_handler(func) is not None
+
+
+def _backend(args: Args, kwargs: Kwargs) -> Any:
+    """The dispatch key whose kernel the tensors would run: that of the highest priority below Python's."""
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.Undefined)
+    for tensor in tensors_in((args, kwargs)):
+        keys |= torch._C._dispatch_keys(tensor)
+    return (keys & _BELOW_PYTHON).highestPriorityTypeId()
+
+
+_BELOW_PYTHON = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.Python)
+
+
 @cache
-def _composite_key(func: OpOverload, *, nested: bool) -> Any:
-    """The kernel of an operator that is nothing but other operators; None where it has one of its own."""
-    keys = torch._C.DispatchKey
+def _composite_key(func: OpOverload, backend: Any) -> Any:
+    """The kernel of an operator that is nothing but other operators; None where the dispatcher takes one of its own."""
+    keys, name = torch._C.DispatchKey, func.name()
+    explicit = (backend, keys.CompositeExplicitAutograd, keys.CompositeExplicitAutogradNonFunctional)
+    if any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in explicit):
+        return None
+    nested = torch._C._dispatch_is_included_in_alias(backend, keys.CompositeImplicitAutogradNestedTensor)
     choices = [keys.CompositeImplicitAutogradNestedTensor] if nested else []
-    own = nested and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), keys.NestedTensorCPU)
-    choices += [] if own else [keys.CompositeImplicitAutograd]
-    return next((key for key in choices if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)), None)
+    choices.append(keys.CompositeImplicitAutograd)
+    return next((key for key in choices if torch._C._dispatch_has_kernel_for_dispatch_key(name, key)), None)
 
 
-flex_attention_uncompiled = Patch(
-    lambda: sys.modules.get("torch.nn.attention.flex_attention"), "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True
-)
+flex_attention_uncompiled = Patch("torch.nn.attention.flex_attention", "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
 """torch's own flag that lets flex_attention reach a dispatch mode instead of the compiler.
 
-It is set where that module is loaded: importing it is slow, and code that calls it has done so.
+It is set once that module is loaded, by whoever needs it: to import it here would be slow.
 """

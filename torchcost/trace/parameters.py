@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from torchcost.handlers.call import storage_id
+from torchcost.handlers.call import storage_id, tensors_in
 from torchcost.record import ParameterEntry
 
-__all__ = ["Inventory"]
+__all__ = ["Inventory", "is_lazy_module"]
 
 Kind = Literal["trainable", "frozen", "buffer", "unsaved buffer"]
 
@@ -26,13 +27,15 @@ class Inventory:
 
     def entries(self, module: nn.Module) -> tuple[ParameterEntry, ...]:
         """The parameters and buffers that a module itself holds."""
-        return tuple(self._entry(name, tensor, kind) for name, tensor, kind in _held(module))
+        held = (self._entry(name, tensor, kind, _identity(tensor)) for name, tensor, kind in _held(module))
+        packed = (self._entry(name, tensor, kind, (id(module), name)) for name, tensor, kind in _packed(module))
+        return (*held, *(replace(entry, used=True) for entry in packed))
 
-    def _entry(self, name: str, tensor: torch.Tensor, kind: Kind) -> ParameterEntry:
+    def _entry(self, name: str, tensor: torch.Tensor, kind: Kind, identity: object) -> ParameterEntry:
         elements = tensor.numel()
         return ParameterEntry(
             name=name,
-            key=self._keys.setdefault(_identity(tensor), len(self._keys)),
+            key=self._keys.setdefault(identity, len(self._keys)),
             elements=elements,
             nbytes=elements * tensor.element_size(),
             kind=kind,
@@ -49,9 +52,30 @@ def _held(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, Kind]]:
             yield name, buffer, "unsaved buffer" if name in module._non_persistent_buffers_set else "buffer"
 
 
+def _packed(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, Kind]]:
+    """What a module saves beside its parameters and buffers: a quantized layer's weights, which lie in packed objects.
+
+    They are unpacked for each look, so it is the name that tells them apart. Single numbers, the scale and the zero
+    point, are no weights.
+    """
+    if type(module)._save_to_state_dict is nn.Module._save_to_state_dict:
+        return
+    saved: dict[str, object] = {}
+    module._save_to_state_dict(saved, "", True)
+    for name in saved:
+        if name not in module._parameters and name not in module._buffers:
+            for number, tensor in enumerate(tensors_in(saved[name])):
+                yield f"{name}.{number}" if number else name, tensor, "frozen" if tensor.dim() else "buffer"
+
+
 def _identity(tensor: torch.Tensor) -> object:
     """Two parameters are one tensor if they are the same elements of one storage."""
     storage = storage_id(tensor)
     if storage is None or tensor.numel() == 0:
         return id(tensor)
     return storage, tensor.storage_offset(), tensor.numel()
+
+
+def is_lazy_module(module: nn.Module) -> bool:
+    """Whether a module makes its parameters in its first call, and has not been called."""
+    return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()

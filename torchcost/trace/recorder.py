@@ -36,7 +36,9 @@ class Recorder:
         self.notes[text] = None
 
     def records(self) -> tuple[Record, ...]:
-        return tuple(replace(record, times=times) for record, times in self._times.items())
+        with self._lock:
+            times = tuple(self._times.items())
+        return tuple(replace(record, times=number) for record, number in times)
 
     def price(self, rule: Rule | None, call: Call, *, path: str, phase: Phase) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
@@ -82,7 +84,12 @@ def dtype_name(dtype: torch.dtype) -> str:
 def specs_of(value: object) -> tuple[TensorSpec, ...]:
     """Shapes and dtypes of the tensors in a nested value; strided nested tensors have no shape and are left out."""
     return tuple(
-        TensorSpec(shape=tuple(tensor.shape), dtype=dtype_name(tensor.dtype))
+        TensorSpec(shape=_shape(tensor), dtype=dtype_name(tensor.dtype))
         for tensor in leaves_in(value)
         if isinstance(tensor, torch.Tensor) and (not tensor.is_nested or tensor.layout == torch.jagged)
     )
+
+
+def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The sizes of a tensor; of a jagged one those of its values, since its own have a symbol for the lengths."""
+    return tuple(tensor.values().shape if tensor.layout == torch.jagged else tensor.shape)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
@@ -33,13 +34,18 @@ __all__ = ["Failure", "Scope", "Scopes", "Visit", "storages_of"]
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """One running call of a module. `rule` is set where the call is claimed; `held` are the operators it holds back."""
+    """One running call of a module. `rule` is set where the call is claimed; `held` are the operators it holds back.
+
+    `frame` is that of torch's code that calls the module's hooks and its `forward`, in whichever thread.
+    """
 
     path: str
     module: nn.Module
     rule: Rule | None
     in_backward: bool
     pending: BaseException | None
+    frame: FrameType
+    thread: int = field(default_factory=threading.get_ident)
     held: list[tuple[Rule | None, Call]] = field(default_factory=list)
 
 
@@ -133,12 +139,14 @@ class Scopes:
                 self._watch_thread()
                 yield
         finally:
+            self._drop_dead()
             self._unwatch_thread()
             self._stack.scopes, self._stack.claim = [], None
 
     @property
     def current(self) -> Scope | None:
         """The innermost running module of this thread."""
+        self._drop_dead()
         return self._stack.scopes[-1] if self._stack.scopes else None
 
     @property
@@ -147,6 +155,7 @@ class Scopes:
         return self._stack.claim
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._drop_dead()
         names, stack = self.modules.names(module), self._stack
         if not names or (stack.mode is None and not self._watch_visitor()):
             return  # a copy of a module, which no path leads to; another counter's call of the same model
@@ -157,7 +166,7 @@ class Scopes:
             visit.inputs = specs_of((args, kwargs))
             self._weights.update(storages_of(module))
         backward = in_backward()
-        scope = Scope(path, module, None, backward, sys.exception())
+        scope = Scope(path, module, None, backward, sys.exception(), _caller())
         if stack.claim is None and not backward and self.modules.encloses_nothing(module):
             scope.rule = claimable(module, args, kwargs)
         if scope.rule is not None:
@@ -219,16 +228,21 @@ class Scopes:
             self._recorder.add(self._recorder.price(rule, held, path=scope.path, phase="forward"))
 
     def _pop(self, module: nn.Module) -> Scope | None:
-        """The scope that ends; scopes above it that never ended (an interrupt, a dropped generator) end with it."""
-        scopes = self._stack.scopes
-        place = next((i for i in reversed(range(len(scopes))) if scopes[i].module is module), None)
-        if place is None:
+        """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""
+        self._drop_dead()
+        scope = self._stack.scopes[-1] if self._stack.scopes else None
+        if scope is None or scope.module is not module or scope.frame is not _caller():
             return None
-        scope, dropped = scopes[place], scopes[place:]
-        del scopes[place:]
-        if self._stack.claim in dropped and self._stack.claim is not scope:
-            self._stack.claim = None
-        return scope
+        return self._stack.scopes.pop()
+
+    def _drop_dead(self) -> None:
+        """Ends the scopes whose calls are over although no hook said so: an interrupt, which torch lets pass them."""
+        stack = self._stack
+        while stack.scopes and not _is_running(stack.scopes[-1]):
+            scope = stack.scopes.pop()
+            if scope is stack.claim:
+                stack.claim = None
+                self._settle(scope, (), {}, None, failed=True)
 
     def _path(self, names: Sequence[str]) -> str:
         """Of a module's names the one below the innermost running module that has one, else its first."""
@@ -248,3 +262,21 @@ def storages_of(module: nn.Module) -> dict[int, StorageWeakRef]:
     """
     held = (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
     return {storage: StorageWeakRef(t.untyped_storage()) for t in held if (storage := storage_id(t)) is not None}
+
+
+def _caller() -> FrameType:
+    """The frame that calls a module, seen from one of its hooks."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name != "_call_impl" and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def _is_running(scope: Scope) -> bool:
+    """Whether the call of a scope is still on the stack; of another thread's nothing is known here."""
+    if scope.thread != threading.get_ident():
+        return True
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame is not scope.frame:
+        frame = frame.f_back
+    return frame is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any
@@ -16,11 +16,14 @@ from torchcost.handlers.call import Call, storage_id, tensors_in
 from torchcost.handlers.registry import Rule, find_handler
 from torchcost.record import ModuleEntry, Phase, Trace
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
-from torchcost.trace.attribution import Attribution, in_backward, phase_of
+from torchcost.trace.attribution import Attribution, in_backward
+from torchcost.trace.control_flow import control_flow_as_python
+from torchcost.trace.fake import Twin
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
 from torchcost.trace.paths import named_modules
 from torchcost.trace.preserve import Protected
+from torchcost.trace.recompute import recomputation_marked, recomputing
 from torchcost.trace.recorder import Recorder
 from torchcost.trace.scopes import Failure, Scopes, Visit, storages_of
 
@@ -39,8 +42,8 @@ class _NoModel(nn.Module):
 class Tracer:
     """Counts everything that runs inside its `with` block, under the modules of `model`.
 
-    Operators outside every module, or without a model, belong to the root. `protected` is told before each
-    operator what it writes, `witness` after each what it gave.
+    Operators outside every module, or without a model, belong to the root. `protected` is told of each operator, to
+    save what it writes; `twin` too where the model is one, for its fakes.
     """
 
     def __init__(
@@ -48,11 +51,11 @@ class Tracer:
         model: nn.Module | None = None,
         *,
         protected: Protected | None = None,
-        witness: Callable[[object], None] = lambda output: None,
+        twin: Twin | None = None,
     ) -> None:
         self.model = model if model is not None else _NoModel()
         self._protected = protected
-        self._witness = witness
+        self._twin = twin
         self._recorder = Recorder()
         self._weights = _storages(self.model)
         self._inventory = Inventory()
@@ -69,10 +72,13 @@ class Tracer:
         self._paused = False
         self._incomplete = False
         self.operator: Any = None
+        self.in_operator = False
 
     def __enter__(self) -> Tracer:
         with ExitStack() as stack:
             stack.enter_context(flex_attention_uncompiled.applied())
+            stack.enter_context(control_flow_as_python())
+            stack.enter_context(recomputation_marked())
             stack.enter_context(self._scopes.watched())
             self._open = stack.pop_all()
         return self
@@ -100,15 +106,19 @@ class Tracer:
     def before(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        self.operator = operator
+        self.operator, self.in_operator = operator, True
         if torch.is_grad_enabled():
             self._attribution.passed(self._place()[0])
         if self._protected is not None:
             self._protected.before(operator, args, kwargs)
-        return args, kwargs
+        return (args, kwargs) if self._twin is None else self._twin.translated(args, kwargs)
 
     def after(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        self._witness(output)
+        self.in_operator = False
+        if self._twin is not None:
+            self._twin.watch(output)
+        if self._protected is not None:
+            self._protected.after(operator, output)
         if self._paused:
             return
         self._mark_used(args)
@@ -143,13 +153,14 @@ class Tracer:
         scope = self._scopes.current
         if not in_backward():
             return (scope.path if scope is not None else ""), "forward"
+        phase: Phase = "recompute" if recomputing() else "backward"
         if scope is not None and scope.in_backward:
-            return scope.path, "recompute"
+            return scope.path, phase
         node = torch._C._current_autograd_node()
         path = self._attribution.owner(node)
         if path is None:
             self._recorder.note(_SEVERAL_THREADS)
-        return path or "", phase_of(node)
+        return path or "", phase
 
     def _mark_used(self, args: tuple[Any, ...]) -> None:
         for tensor in tensors_in(args):
@@ -157,27 +168,22 @@ class Tracer:
                 self._inventory.used.add(storage)
 
     def _entries(self) -> Iterator[ModuleEntry]:
-        visits = self._scopes.visits
-        claimed = {path for path, visit in visits.items() if visit.claimed}
-        for path, module in self._scopes.modules.by_path.items():
-            visit = visits.get(path, Visit())
+        counting: set[str] = set()  # modules that are claimed, or in one that is; parents come first
+        for path, module in tuple(self._scopes.modules.by_path.items()):
+            visit = self._scopes.visits.get(path, Visit())
+            in_parent = path != "" and path.rpartition(".")[0] in counting
+            if visit.claimed or in_parent:
+                counting.add(path)
             yield ModuleEntry(
                 path=path,
                 type="" if isinstance(module, _NoModel) else type(module).__name__,
                 calls=visit.calls,
                 details=_details(module),
-                in_parent=any(parent in claimed for parent in _parents(path)),
+                in_parent=in_parent,
                 inputs=visit.inputs,
                 outputs=visit.outputs or (),
                 parameters=self._inventory.entries(module),
             )
-
-
-def _parents(path: str) -> Iterator[str]:
-    """The paths above a path, nearest first, down to the root's empty one."""
-    while path:
-        path = path.rpartition(".")[0]
-        yield path
 
 
 def _storages(model: nn.Module) -> dict[int, StorageWeakRef]:
