@@ -82,8 +82,6 @@ def test_whatever_is_named_as_a_container_or_unsupported_exists() -> None:
 EXCEPTIONS = {
     "_test_autograd_multiple_dispatch_view": "exists for torch's own tests",
     "_test_autograd_multiple_dispatch_view_copy": "exists for torch's own tests",
-    "_conj_copy": "changes signs; made only where torch removes mutation from a graph",
-    "_neg_view_copy": "changes signs; made only where torch removes mutation from a graph",
 }
 """Operators that are said to be views, or copies of views, and have no rule, with the reason."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
@@ -47,7 +48,7 @@ FUNCTIONS: list[tuple[nn.Module, str | None, dict[str, float]]] = [
     (nn.ELU(1.3), None, {"a": 1.3}),
     (nn.SELU(), None, {"a": SELU_ALPHA, "scale": SELU_SCALE}),
     (nn.CELU(1.3), None, {"a": 1.3}),
-    (nn.Softsign(), None, {}),
+    (nn.Softsign(), "x / (1 + abs(x))", {}),
     (nn.Tanhshrink(), None, {}),
     (nn.GELU(), activation.GELU, {"sqrt2": math.sqrt(2)}),
     (nn.GELU("tanh"), activation.GELU_TANH, {"k": K}),
@@ -126,6 +127,30 @@ def test_glu_costs_a_sigmoid_and_a_product_an_output_and_its_gradient_nine_opera
     torch.testing.assert_close(torch.stack(gradients), x.grad)
     assert cost.other_flops == 9 * len(XS) == len(XS) * counted.dearest(activation.GLU_BACKWARD, points)
     assert module_cost(nn.GLU(0), x.detach()).other_flops == 5 * len(XS)
+
+
+def test_the_tangents_of_glu_cost_equations_that_give_their_values() -> None:
+    names = ("a", "b", "da", "db", "g", "dg")
+    halves = {name: torch.randn(5, dtype=torch.float64) for name in names}
+    x, dx = torch.cat([halves["a"], halves["b"]]), torch.cat([halves["da"], halves["db"]])
+    y, gx = torch.ops.aten.glu(x, 0), torch.ops.aten.glu_backward(halves["g"], x, 0)
+    points = [
+        {name: float(halves[name][i]) for name in names} | {"y": float(y[i]), "gx": float(gx[i])} for i in range(5)
+    ]
+    forward = torch.ops.aten.glu_jvp, (y, x, dx, 0), activation.GLU_JVP
+    backward = torch.ops.aten.glu_backward_jvp, (gx, halves["g"], x, halves["dg"], dx, 0), activation.GLU_BACKWARD_JVP
+    for (operator, arguments, equation), parts in ((forward, 1), (backward, 2)):
+        written_out = torch.cat([counted.values(equation, points, part) for part in range(parts)])
+        torch.testing.assert_close(written_out, operator(*arguments))
+        cost = operator_cost(lambda run=operator, given=arguments: run(*given))
+        assert cost.other_flops == 5 * counted.dearest(equation, points)
+
+
+def test_a_softmax_into_a_given_output_is_the_same_work() -> None:
+    x, out = torch.randn(3, 4), torch.empty(3, 4)
+    for function in (torch.softmax, torch.log_softmax):
+        made, given = operator_cost(lambda f=function: f(x, 1)), operator_cost(lambda f=function: f(x, 1, out=out))
+        assert (given.other_flops, given.access_bytes) == (made.other_flops, made.access_bytes)
 
 
 def test_prelu_gives_both_gradients_for_three_operations_an_element() -> None:
@@ -307,6 +332,34 @@ def test_the_gradient_of_the_fused_dropout_is_two_products() -> None:
     x = torch.randn(3, 4, requires_grad=True)
     y, g = torch.native_dropout(x, 0.5, True)[0], torch.ones(3, 4)
     assert operator_cost(lambda: torch.autograd.grad(y, x, g)).other_flops == 24
+
+
+def test_what_drops_everything_multiplies_once_by_every_road() -> None:
+    x, module = torch.randn(10), nn.Dropout(1.0)
+    fused = operator_cost(lambda: torch.native_dropout(x, 1.0, True)).other_flops
+    assert fused == operator_cost(lambda: F.dropout(x, 1.0, True)).other_flops == module_cost(module, x).other_flops
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.int64])
+def test_softsign_does_its_operators_arithmetic_for_every_dtype(dtype: torch.dtype) -> None:
+    x, module = torch.ones(4, dtype=dtype), nn.Softsign()
+    assert module_cost(module, x).other_flops == operator_cost(lambda: module(x)).other_flops
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
+@pytest.mark.parametrize(
+    ("function", "layout"),
+    [
+        (torch.softmax, torch.strided),
+        (torch.softmax, torch.jagged),
+        (torch.ops.aten._safe_softmax, torch.strided),  # a jagged one has none
+    ],
+)
+def test_a_nested_softmax_is_the_sum_of_its_parts(function: Callable[..., Any], layout: torch.layout) -> None:
+    parts = [torch.randn(2, 4), torch.randn(3, 4)]
+    nested = torch.nested.nested_tensor(parts, layout=layout)
+    apart = [operator_cost(lambda part=part: torch.softmax(part, -1)).other_flops for part in parts]
+    assert operator_cost(lambda: function(nested, -1)).other_flops == sum(apart)
 
 
 def test_an_activation_in_place_makes_no_activation() -> None:

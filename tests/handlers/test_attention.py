@@ -241,3 +241,27 @@ def test_flex_attention_backward_is_five_products() -> None:
     operator = torch.ops.higher_order.flex_attention_backward
     cost = cost_by_rule(operator, q, q, q, q, R(1, 4, 8), q, None, output=(q.clone(), q.clone(), q.clone()))
     assert 2 * cost.macs == sdpa_backward_flop_count(*[tuple(q.shape)] * 4)
+
+
+@pytest.mark.parametrize("empty", ["batch", "heads", "queries", "keys", "depth", "value_depth"])
+def test_nothing_is_counted_below_zero(empty: str) -> None:
+    sizes = {"batch": 2, "heads": 2, "queries": 3, "keys": 3, "depth": 4, "value_depth": 4, empty: 0}
+    b, h, q, k, d, dv = sizes.values()
+    query, key, value = (R(b, h, *shape, requires_grad=True) for shape in ((q, d), (k, d), (k, dv)))
+    with OperatorCosts() as mode:
+        F.scaled_dot_product_attention(query, key, value).sum().backward()
+    costs = [cost for _, cost in mode.calls if cost is not None]
+    assert all(min(cost.macs, cost.adds, cost.other_flops) >= 0 for cost in costs)
+
+
+def test_queries_without_keys_have_no_softmax() -> None:
+    q, k = R(2, 2, 3, 4), R(2, 2, 0, 4)
+    cost = cost_by_rule(aten._scaled_dot_product_flash_attention_for_cpu.default, q, k, k, output=(q, R(2, 2, 3)))
+    assert (cost.macs, cost.adds, cost.other_flops) == (0, 0, 0)
+
+
+def test_the_kernel_in_triton_is_one_of_the_fused() -> None:
+    q, k, v = heads_first()
+    triton = cost_by_rule(aten._triton_scaled_dot_attention.default, q, k, v, output=q)
+    flash = cost_by_rule(aten._scaled_dot_product_flash_attention.default, q, k, v, output=(q.clone(),))
+    assert (triton.macs, triton.flops_exact) == (flash.macs, flash.flops_exact)

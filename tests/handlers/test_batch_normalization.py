@@ -196,3 +196,11 @@ def test_the_newer_operators_count_as_the_module() -> None:
     update = operator_cost(lambda: aten._batch_norm_with_update(x, *args, 0.1, EPS), module)
     batches = Cost(weight_bytes_read=8, bytes_written=8, uncached_weights=1, uncached_outputs=1)
     assert update + batches == module_cost(module.train(), x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(0, 4, 3, 3), (2, 4, 0, 3)])
+def test_an_empty_batch_is_normalized_by_no_work(training: bool, shape: tuple[int, ...]) -> None:
+    module, x = nn.BatchNorm2d(4).train(training), torch.randn(shape, requires_grad=True)
+    assert module_cost(module, x).other_flops == 0
+    assert operator_cost(lambda: module(x).sum().backward()).other_flops == 0

@@ -296,3 +296,47 @@ def test_the_cost_is_affine_in_the_batch(drawn: tuple[nn.Module, torch.Tensor]) 
     sample = x if x.dim() == layer.weight.dim() else x.unsqueeze(0)  # type: ignore[operator]
     one, two, three = (module_cost(layer, torch.cat([sample] * k)) for k in (1, 2, 3))
     assert three + one == two + two
+
+
+# --- nothing to compute, nothing to read -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3, bias=False), nn.ConvTranspose2d(3, 4, 3)])
+def test_an_empty_batch_is_no_work_forward_or_backward(layer: nn.Module) -> None:
+    cost = operator_cost(lambda: layer(R(0, 3, 6, 6, requires_grad=True)).sum().backward())
+    assert (cost.macs, cost.adds, cost.other_flops) == (0, 0, 0)
+
+
+def test_an_empty_batch_of_a_deformable_convolution_is_no_work() -> None:
+    ops = pytest.importorskip("torchvision.ops")
+    weights = R(8, 3, 3, 3, requires_grad=True), R(8, requires_grad=True)
+    cost = operator_cost(
+        lambda: ops.deform_conv2d(R(0, 3, 8, 8), torch.zeros(0, 18, 8, 8), *weights, padding=1).sum().backward()
+    )
+    assert (cost.macs, cost.adds, cost.other_flops) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_each_gradient_reads_what_it_is_made_from(kind: Any) -> None:
+    layer, x = kind(3, 5, 2, bias=False), R(2, 3, 6, 6)
+    grads = layer(x).numel()
+    data, weights = (
+        backward_of(layer.requires_grad_(False), x.clone().requires_grad_()),
+        backward_of(layer.requires_grad_(True), x),
+    )
+    assert data.bytes_read.inputs == 4 * (grads + 3 * 5 * 4)
+    assert weights.bytes_read.inputs == 4 * (grads + x.numel())
+
+
+@pytest.mark.parametrize("mask", [(True, True, True), (False, True, False), (True, False, False)])
+def test_the_gradients_of_a_slow_convolution_are_those_of_any(mask: tuple[bool, ...]) -> None:
+    x, w, grad = R(2, 3, 6, 6), R(8, 3, 3, 3), R(2, 8, 4, 4)
+    sizes = [3, 3], [1, 1], [0, 0]
+    places = [8], [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+    plain = operator_cost(lambda: torch.ops.aten.convolution_backward(grad, x, w, *places, mask))
+    slow = torch.ops.aten._slow_conv2d_backward
+    assert operator_cost(lambda: slow.output_mask(grad, x, w, *sizes, mask)) == plain
+    given = {"grad_input": torch.empty_like(x), "grad_weight": torch.empty_like(w), "grad_bias": R(8)}
+    if all(mask):
+        into = operator_cost(lambda: slow.grad_input(grad, x, w, *sizes, **given))
+        assert (into.macs, into.flops_exact, into.bytes_written) == (plain.macs, plain.flops_exact, plain.bytes_written)

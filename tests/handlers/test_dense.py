@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 import torchcost.trace.families  # noqa: F401
 from tests.handlers.harness import module_cost, operator_cost
 from torchcost.cost import Cost
+from torchcost.handlers.call import Call
+from torchcost.handlers.costing import cost_of, work_of
+from torchcost.handlers.registry import find_handler
 
 few = settings(max_examples=15, deadline=None)
 sizes = st.integers(1, 5)
@@ -261,6 +265,38 @@ def test_a_scaled_product_rescales_each_output() -> None:
     assert (cost.macs, cost.other_flops) == (16 * 32 * 48, 16 * 48)
 
 
+def cost_by_rule(operator: Any, *args: object, output: torch.Tensor, **kwargs: object) -> Cost:
+    """The cost of an operator that this machine has no kernel for."""
+    rule = find_handler(operator)
+    assert rule is not None
+    call = Call(target=operator, args=args, kwargs=kwargs, output=output)
+    return cost_of(rule, call, work_of(rule, call))
+
+
+def test_scaled_groups_rescale_each_output() -> None:
+    x, w, offs = R(16, 16), R(2, 16, 32), torch.tensor([8, 16], dtype=torch.int32)
+    plain = operator_cost(lambda: F.grouped_mm(x.bfloat16(), w.bfloat16(), offs=offs))
+    scaled = cost_by_rule(torch.ops.aten._scaled_grouped_mm.default, x, w, R(16), R(2, 32), offs, output=R(16, 32))
+    assert (scaled.macs, scaled.adds, scaled.other_flops) == (plain.macs, plain.adds, 16 * 32)
+
+
+def test_a_bias_of_groups_fills_the_first_additions() -> None:
+    x, w, offs = R(16, 16), R(2, 16, 32), torch.tensor([8, 16], dtype=torch.int32)
+    biased = cost_by_rule(torch.ops.aten._grouped_mm.default, x, w, offs, R(2, 32), output=R(16, 32))
+    assert biased.adds == biased.macs == 16 * 16 * 32
+
+
+@pytest.mark.parametrize(("activation", "function"), [("none", lambda y: y), ("relu", F.relu), ("silu", F.silu)])
+def test_integer_weights_by_floats_are_rescaled(activation: str, function: Callable[..., torch.Tensor]) -> None:
+    x, w, scale, bias = R(5, 8), R(8, 3), R(3), R(3)
+    mixed = cost_by_rule(
+        torch.ops.aten._mixed_dtypes_linear.default, x, w, scale, bias=bias, activation=activation, output=R(5, 3)
+    )
+    parts = operator_cost(lambda: function((x @ w) * scale))
+    assert (mixed.macs, mixed.other_flops) == (parts.macs, parts.other_flops)
+    assert mixed.adds == mixed.macs
+
+
 # --- bilinear forms --------------------------------------------------------------------------------------------------
 
 
@@ -298,3 +334,66 @@ def test_the_gradients_of_a_bilinear_form_sum_early_what_they_can() -> None:
     products = n * o * i * j
     expected = (products + n * i * j) + (products + n * o * i) + (products + n * o * j)
     assert macs(lambda: out.backward(torch.ones_like(out))) == expected
+
+
+def test_the_gradients_of_a_bilinear_form_of_no_outputs_are_no_work() -> None:
+    x, y, layer = R(2, 3, requires_grad=True), R(2, 4, requires_grad=True), nn.Bilinear(3, 4, 0, bias=False)
+    out = layer(x, y)
+    assert macs(lambda: out.backward(torch.ones_like(out))) == 0
+
+
+# --- nothing to compute, nothing to read -----------------------------------------------------------------------------
+
+
+def trained(layer: nn.Module, *inputs: torch.Tensor) -> Callable[[], object]:
+    return lambda: layer(*(x.requires_grad_() for x in inputs)).sum().backward()
+
+
+EMPTY: dict[str, Callable[[], object]] = {
+    "no rows": trained(nn.Linear(3, 4), R(0, 3)),
+    "no nested rows": lambda: torch.ops.aten.linear_backward(_nested((0, 3)), _nested((0, 4)), R(4, 3), [True] * 3),
+    "no depth": lambda: F.linear(R(2, 0), R(4, 0)),
+    "no depth in every batch": lambda: torch.addbmm(R(5, 10), R(3, 5, 0), R(3, 0, 10), beta=0),
+    "no depth, added to nothing": lambda: torch.addmm(R(5, 10), R(5, 0), R(0, 10), beta=0),
+    "no depth in a list": lambda: torch.ops.aten._foreach_mm([R(2, 0)], [R(0, 3)]),
+    "no depth of vectors": lambda: torch.dot(R(0), R(0)),
+    "no pairs": trained(nn.Bilinear(3, 4, 5), R(0, 3), R(0, 4)),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_nothing_is_counted_where_nothing_runs(name: str) -> None:
+    cost = operator_cost(EMPTY[name])
+    assert (cost.macs, cost.adds, cost.other_flops) == (0, 0, 0)
+
+
+Y, A, B, X = R(3, 5), R(3, 4), R(4, 5), R(15, 4)
+ADDED: dict[str, Callable[[int], object]] = {
+    "addmm": lambda beta: torch.addmm(Y, A, B, beta=beta),
+    "baddbmm": lambda beta: torch.baddbmm(Y[None], A[None], B[None], beta=beta),
+    "addbmm": lambda beta: torch.addbmm(Y, A[None], B[None], beta=beta),
+    "addmv": lambda beta: torch.addmv(Y.view(15), X, A[0], beta=beta),
+    "addr": lambda beta: torch.addr(Y, A[:, 0], B[0], beta=beta),
+    "addmm_": lambda beta: Y.addmm_(A, B, beta=beta),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_beta_zero_leaves_an_operand_unread_and_written_where_it_is_in_place(name: str) -> None:
+    added, alone = (operator_cost(lambda b=b: ADDED[name](b)) for b in (1, 0))
+    assert added.bytes_read.inputs - alone.bytes_read.inputs == 15 * 4
+    assert added.bytes_written == alone.bytes_written == 15 * 4
+
+
+def test_a_product_that_is_not_added_to_reads_its_two_factors() -> None:
+    x = R(3, 3)
+    assert operator_cost(lambda: torch.addmm(x, R(3, 4), R(4, 3), beta=0)).bytes_read.inputs == 2 * 12 * 4
+    assert operator_cost(lambda: torch.addmm(x, x, R(3, 3), beta=0)).bytes_read.inputs == 2 * 9 * 4
+
+
+@pytest.mark.parametrize(("wanted", "read"), [((1, 0, 0), 8 * 8 + 8 * 16), ((0, 1, 1), 8 * 8 + 8 * 16)])
+def test_a_gradient_of_a_linear_layer_reads_what_it_is_made_from(wanted: tuple[int, ...], read: int) -> None:
+    x, grad = (torch.nested.nested_tensor(list(t.split([3, 5]))) for t in (R(8, 16), R(8, 8)))
+    weight = R(8, 16)
+    cost = operator_cost(lambda: torch.ops.aten.linear_backward(x, grad, weight, list(map(bool, wanted))))
+    assert cost.bytes_read.inputs == 4 * read

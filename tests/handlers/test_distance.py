@@ -102,6 +102,16 @@ def test_the_gradient_of_condensed_distances_reaches_both_points() -> None:
     assert cost.other_flops == 15 * 8 + 15  # the differences, and g / d
 
 
+@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.0, float("inf")])
+@pytest.mark.parametrize(("rows", "columns", "m"), [(0, 4, 8), (4, 0, 8), (4, 5, 0)])
+def test_nothing_to_compare_takes_no_work_away(rows: int, columns: int, m: int, p: float) -> None:
+    x, y = R(rows, m, requires_grad=True), R(columns, m, requires_grad=True)
+    d = torch.cdist(x, y, p)
+    backward = operator_cost(lambda: d.backward(torch.ones_like(d)))
+    for cost in (cdist(rows, columns, m, p=p), backward):
+        assert min(cost.macs, cost.adds, cost.other_flops) >= 0
+
+
 @pytest.mark.parametrize("p", [0.0, 1.0, 3.0, float("inf")])
 def test_without_squares_there_are_no_macs(p: float) -> None:
     assert operator_cost(lambda: F.pdist(R(6, 8), p=p)).macs == 0

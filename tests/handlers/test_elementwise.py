@@ -14,6 +14,7 @@ import torchcost.handlers.movement
 import torchcost.handlers.reduction  # noqa: F401  (the families that share the pointwise operators)
 from tests.handlers import counted
 from tests.handlers.harness import operator_cost
+from torchcost import CostCounter
 from torchcost.handlers import elementwise
 from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import Operations, operations
@@ -52,8 +53,40 @@ def test_every_pointwise_operator_of_torch_has_a_rule() -> None:
 def test_no_name_in_the_tables_is_a_slip() -> None:
     known = {name.split(".")[0] for name in torch._C._dispatch_get_all_op_names()}
     names = [name for row in elementwise.EQUATIONS.values() for name in row.split()]
+    primitive = [*elementwise.PRIMS.split(), *(n for row in elementwise.OTHER_PRIMS.values() for n in row.split())]
     assert [name for name in names if f"aten::{name}" not in known] == []
-    assert len(names) == len(set(names))
+    assert [name for name in primitive if f"prims::{name}" not in known] == []
+    assert set(elementwise.PRIMS.split()) <= set(names)
+    for listed in (names, primitive):
+        assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("name", [*elementwise.PRIMS.split(), "add", "sub", "div", "round"])
+def test_a_primitive_operator_costs_what_its_namesake_costs(name: str) -> None:
+    operator = getattr(torch.ops.prims, name)
+    whole = name.startswith("bitwise") or name == "gcd"
+    x = torch.ones(3, 4, dtype=torch.int64 if whole else torch.float32)
+    arguments = (x == 1, x, x) if name == "where" else (x,) * len(operator.default._schema.arguments)
+    namesake = operator_cost(lambda: getattr(torch, name)(*arguments)).other_flops
+    assert operator_cost(lambda: operator(*arguments)).other_flops == namesake
+
+
+def test_forward_mode_counts_every_operator() -> None:
+    x = torch.rand(3, 4)
+    with CostCounter() as counter:
+        torch.func.jvp(lambda x: (x * x + x / 3).sum() + torch.logaddexp(x, x * 2).sum(), (x,), (x,))
+    assert counter.report.uncounted == {}
+
+
+def test_a_rotary_embedding_turns_each_pair_by_two_products_and_a_sum_an_element() -> None:
+    onnx = pytest.importorskip("torch.onnx.ops")
+    x, caches, places = torch.rand(2, 4, 3, 8), [torch.rand(10, 4)] * 2, torch.zeros(2, 3, dtype=torch.long)
+    x1, x2, cos, sin = (torch.rand(2, 4, 3, 4) for _ in range(4))
+    written_out = operator_cost(lambda: (x1 * cos - x2 * sin, x1 * sin + x2 * cos)).other_flops
+    assert operator_cost(lambda: onnx.rotary_embedding(x, *caches, places)).other_flops == written_out
+    flat, caches = torch.rand(2, 3, 32), [torch.rand(10, 2)] * 2
+    half = operator_cost(lambda: onnx.rotary_embedding(flat, *caches, places, num_heads=4, rotary_embedding_dim=4))
+    assert half.other_flops == written_out // 2
 
 
 POINTS = [{"x": x, "y": y, "w": w} for x, y, w in [(0.3, 0.6, 0.5), (0.8, 0.2, 2.0), (1.7, 2.5, -1.0)]]

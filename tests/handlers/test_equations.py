@@ -11,6 +11,7 @@ import pytest
 
 import torchcost.trace.families  # noqa: F401  (declares every formula)
 from torchcost.handlers.work import FORMULAS, Work
+from torchcost.tree.arithmetic import evaluate
 
 FIELDS = ("macs", "adds", "other_flops", "sliding", "streamed")
 
@@ -19,12 +20,12 @@ def _name(formula: Callable[..., Work]) -> str:
     return f"{formula.__module__.rpartition('.')[2]}.{formula.__name__}"
 
 
-def _draw(formula: Callable[..., Work], random_: random.Random) -> dict[str, int]:
+def _draw(formula: Callable[..., Work], random_: random.Random, *, least: int = 1, most: int = 6) -> dict[str, int]:
     """A small value for every argument, by its annotation; defaults are drawn too."""
     draws: Mapping[str, Callable[[], int]] = {
         "bool": lambda: random_.random() < 0.5,
-        "int": lambda: random_.randint(1, 6),
-        "int | None": lambda: random_.randint(1, 6),
+        "int": lambda: random_.randint(least, most),
+        "int | None": lambda: random_.randint(least, most),
     }
     parameters = inspect.signature(formula).parameters.values()
     drawn = {parameter.name: draws[str(parameter.annotation)]() for parameter in parameters}
@@ -59,6 +60,46 @@ def test_equations_say_what_the_code_counts(formula: Callable[..., Work]) -> Non
         named = {name: counted.get(name, work.macs) for name in said}
         assert said == named, (work.equation, arguments)
         assert all(name in said for name, count in counted.items() if count), (work.equation, arguments)
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=_name)
+def test_a_saved_report_can_put_the_numbers_into_every_equation(formula: Callable[..., Work]) -> None:
+    random_ = random.Random(_name(formula))
+    work = formula(**_draw(formula, random_))
+    terms = dict(work.terms)
+    for line in work.equation.splitlines():
+        name, _, expression = line.partition(" = ")
+        terms[name] = evaluate(expression, terms)
+    assert terms.get("macs", work.macs) == work.macs
+    assert terms.get("other_flops", work.other_flops) == work.other_flops
+
+
+NEVER_EMPTY = ("window", "taps", "classes", "layers", "directions", "gates")
+"""Sizes that torch refuses to be 0."""
+
+PARTS = {
+    "rows": "elements",
+    "results": "elements",
+    "starts": "lookups",
+    "short": "long",
+    "reflectors": "rows",
+    "outputs": "windows",
+}
+"""No sum, row, bag, side or window has more parts than its whole has elements."""
+
+
+def _possible(arguments: dict[str, int]) -> dict[str, int]:
+    drawn = {name: max(value, 1) if name in NEVER_EMPTY else value for name, value in arguments.items()}
+    return {name: min(value, drawn.get(PARTS.get(name, ""), value)) for name, value in drawn.items()}
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=_name)
+def test_no_size_makes_a_count_negative(formula: Callable[..., Work]) -> None:
+    random_ = random.Random(_name(formula))
+    for _ in range(200):
+        arguments = _possible(_draw(formula, random_, least=0, most=3))
+        work = formula(**arguments)
+        assert min(work.macs, work.macs if work.adds is None else work.adds, work.other_flops) >= 0, arguments
 
 
 @pytest.mark.parametrize("formula", FORMULAS, ids=_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -87,6 +88,45 @@ def test_a_solution_is_a_factorization_and_its_substitutions() -> None:
     assert flops(lambda: L.solve(a, b[:, 0])) == flops(lambda: L.solve(a, b[:, :1]))
 
 
+def one() -> torch.Tensor:
+    return torch.eye(3)
+
+
+BROADCAST: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "solve_triangular": lambda a, b: L.solve_triangular(a, b, upper=True),
+    "lu_solve": lambda a, b: L.lu_solve(a, torch.tensor([1, 2, 3], dtype=torch.int32).expand(a.shape[:-1]), b),
+    "cholesky_solve": lambda a, b: torch.cholesky_solve(b, a),
+    "ldl_solve": lambda a, b: L.ldl_solve(a, torch.tensor([1, 2, 3], dtype=torch.int32).expand(a.shape[:-1]), b),
+}
+
+
+@pytest.mark.parametrize("name", BROADCAST)
+def test_each_system_of_a_broadcast_is_solved(name: str) -> None:
+    run, b = BROADCAST[name], torch.ones(5, 3, 2)
+    apart = sum(flops(lambda part=part: run(one(), part)) for part in b)
+    assert flops(lambda: run(one(), b)) == apart
+    assert flops(lambda: run(one().repeat(5, 1, 1), b[0])) == apart
+
+
+def test_a_broadcast_matrix_is_factorized_once() -> None:
+    factorization, substitutions = flops(lambda: L.lu_factor(one())), flops(lambda: L.solve(one(), torch.ones(3, 2)))
+    substitutions -= factorization
+    assert flops(lambda: L.solve(one(), torch.ones(5, 3, 2))) == factorization + 5 * substitutions == 198
+    assert flops(lambda: L.solve(one().repeat(5, 1, 1), torch.ones(3, 2))) == 5 * (factorization + substitutions)
+
+
+def test_a_solution_from_the_right_has_as_many_columns_as_rows_are_given() -> None:
+    b = torch.ones(5, 2, 3)
+    from_the_left = flops(lambda: L.solve_triangular(one(), b.mT, upper=True))
+    assert flops(lambda: L.solve_triangular(one(), b, upper=True, left=False)) == from_the_left
+
+
+def test_no_caller_of_an_inverse_receives_whether_it_failed() -> None:
+    a, matrix, pivots = one(), 9, 3
+    made = [operator_cost(lambda run=run: run(a)).activations for run in (L.inv, L.cholesky, L.lu_factor, L.ldl_factor)]
+    assert made == [matrix, matrix, matrix + pivots, matrix + pivots]
+
+
 @pytest.mark.parametrize("run", [L.inv, L.det, L.slogdet, L.qr, L.svd, L.eigh, L.lu])
 def test_a_batch_costs_its_matrices(run: Callable[[torch.Tensor], object]) -> None:
     assert flops(lambda: run(spd(6, batch=(2, 3)))) == 6 * flops(lambda: run(spd(6)))
@@ -102,6 +142,23 @@ def test_the_caller_of_a_determinant_receives_one_number() -> None:
     assert operator_cost(lambda: L.slogdet(a)).activations == 2
 
 
-def test_what_iterates_until_it_is_done_stays_unknown() -> None:
-    with pytest.raises(AssertionError, match="linalg_matrix_exp"):
-        operator_cost(lambda: L.matrix_exp(spd(4)))
+THETA = {torch.float32: 3.010066362817634, torch.float64: 1.090863719290036}
+"""The largest norm for which a polynomial of degree 18 is exact in a dtype (Bader, Blanes and Casas 2019, table 2)."""
+
+
+@pytest.mark.parametrize("dtype", THETA)
+def test_an_exponential_is_five_products_and_as_many_squarings_as_a_finite_one_can_take(dtype: torch.dtype) -> None:
+    a, halvings = spd(dtype=dtype), 0
+    while THETA[dtype] * 2**halvings < math.log(torch.finfo(dtype).max):
+        halvings += 1
+    product = operator_cost(lambda: a @ a).flops
+    assert flops(lambda: L.matrix_exp(a)) == (5 + halvings) * product
+
+
+@pytest.mark.skipif(not hasattr(L, "polar"), reason="torch 2.13 has neither")
+def test_a_square_root_and_a_polar_form_are_a_decomposition_and_its_products() -> None:
+    square, long = spd(), torch.ones(2 * N, N, dtype=torch.float64)
+    product = operator_cost(lambda: square @ square).flops
+    assert flops(lambda: L.matrix_sqrth(square)) == flops(lambda: L.eigh(square)) + product
+    thin = flops(lambda: L.svd(long, full_matrices=False))
+    assert flops(lambda: L.polar(long)) == thin + operator_cost(lambda: long @ square).flops + product

@@ -42,6 +42,13 @@ def test_observed_fake_quantization_looks_for_extremes_too() -> None:
     assert observed.other_flops == plain.other_flops + extremes.other_flops
 
 
+def test_the_caller_of_an_observed_quantization_receives_no_mask() -> None:
+    x, on, zero = R(3, 5), torch.ones(1, dtype=torch.long), torch.zeros(1, dtype=torch.int32)
+    one = [torch.ones(1) for _ in range(3)]
+    observed = operator_cost(lambda: torch.fused_moving_avg_obs_fake_quant(x, on, on, *one, zero, 0.1, 0, 255, 0))
+    assert observed.activations == 15
+
+
 def test_quantization_aware_training_counts_every_operator() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).train()
     model.qconfig = torch.ao.quantization.get_default_qat_qconfig("x86")

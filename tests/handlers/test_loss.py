@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
@@ -19,6 +20,8 @@ from tests.handlers import counted
 from tests.handlers.counted import FUNCTIONS, Counted
 from tests.handlers.harness import module_cost, operator_cost
 from torchcost.handlers import loss
+from torchcost.handlers.call import Call
+from torchcost.handlers.registry import find_handler
 
 REDUCTIONS = ("none", "mean", "sum")
 MAX, EXP, LOG = FUNCTIONS["max"], FUNCTIONS["exp"], FUNCTIONS["log"]
@@ -309,3 +312,35 @@ def test_a_loss_of_nothing_costs_nothing() -> None:
     x = torch.randn(0, 7)
     assert module_cost(nn.MSELoss(reduction="sum"), x, x).other_flops == 0
     assert module_cost(nn.NLLLoss(reduction="sum"), x, torch.zeros(0, dtype=torch.long)).other_flops == 0
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("loss", ["multi_margin_loss", "multilabel_margin_loss"])
+def test_a_number_without_dimensions_is_one_class_of_one_sample(loss: str, reduction: str) -> None:
+    def both_ways(shape: tuple[int, ...]) -> int:
+        x, y = torch.rand(shape, requires_grad=True), torch.zeros(shape, dtype=torch.long)
+        return operator_cost(lambda: getattr(F, loss)(x, y, reduction=reduction).sum().backward()).other_flops
+
+    assert both_ways(()) == both_ways((1,))
+
+
+@pytest.mark.parametrize("name", ["_cudnn_ctc_loss", "miopen_ctc_loss"])
+def test_a_ctc_loss_of_a_device_makes_its_gradient_too(name: str) -> None:
+    x = torch.randn(6, 2, 5).log_softmax(-1)
+    targets, lengths, labels = torch.randint(1, 5, (2, 3)), [6, 6], [3, 2]
+    loss, alpha = torch.ops.aten._ctc_loss(x, targets, lengths, labels)
+    backward = loss.new_ones(2), x, targets, lengths, labels, loss, alpha, 0
+    parts = operator_cost(lambda: torch.ops.aten._ctc_loss(x, targets, lengths, labels)).other_flops
+    parts += operator_cost(lambda: torch.ops.aten._ctc_loss_backward(*backward)).other_flops
+    operator = getattr(torch.ops.aten, name).default
+    rule = find_handler(operator)
+    assert rule is not None
+    assert rule.handler is not None
+    call = Call(target=operator, args=(x, targets, lengths, labels, 0, False, False), kwargs={}, output=(loss, x + 0))
+    assert rule.handler(call).other_flops == parts - x.numel()  # the gradient is not yet times g
+
+
+def test_to_ask_which_ctc_loss_runs_is_free() -> None:
+    rule = find_handler(torch.ops.aten._use_cudnn_ctc_loss.default)
+    assert rule is not None
+    assert rule.handler is None

@@ -98,6 +98,22 @@ def test_metadata_is_free(name: str) -> None:
     assert operators.calls == []
 
 
+def test_primitive_views_are_free_and_primitive_copies_move_every_element() -> None:
+    prims, on_cpu = torch.ops.prims, {"device": torch.device("cpu"), "requires_grad": False}
+    with OperatorCosts() as operators:
+        prims.view_of(x_), prims.transpose(x_, [1, 0]), prims.broadcast_in_dim(x_, [4, 6, 2], [0, 1])
+    assert operators.calls == []
+    assert bytes_of(lambda: prims.convert_element_type(x_, torch.float64)) == (24 * FLOAT, 24 * 8)
+    assert bytes_of(lambda: prims.full_like(x_, 1.0, **on_cpu, dtype=torch.float32)) == (0, 24 * FLOAT)
+
+
+def test_choosing_a_kernel_computes_nothing() -> None:
+    query = x(1, 2, 3, 4)
+    with OperatorCosts() as operators:
+        aten._fused_sdp_choice(query, query, query)
+    assert operators.calls == []
+
+
 def test_an_allocation_is_an_activation_that_moves_nothing() -> None:
     cost = operator_cost(lambda: torch.empty(4, 6))
     assert cost == Cost(activations=24, activation_bytes=24 * FLOAT)
@@ -278,6 +294,68 @@ def test_a_scatter_that_makes_a_new_tensor_reads_and_writes_all_of_it() -> None:
     index = torch.zeros(4, 1, dtype=torch.long)
     assert bytes_of(lambda: x_.scatter(1, index, 1.0)) == (24 * FLOAT + 4 * LONG, 24 * FLOAT)
     assert bytes_of(lambda: x_.scatter_(1, index, 1.0)) == (4 * LONG, 4 * FLOAT)
+
+
+TWO, ROW, EVERY = torch.zeros(1, 2, dtype=torch.long), torch.tensor([1]), torch.zeros(4, 6, dtype=torch.long)
+
+OUT: dict[str, Callable[..., object]] = {
+    "zeros": lambda **out: torch.zeros(4, 6, **out),
+    "full": lambda **out: torch.full((4, 6), 2.0, **out),
+    "rand": lambda **out: torch.rand(4, 6, **out),
+    "eye": lambda **out: torch.eye(4, 6, **out),
+    "gather": lambda **out: torch.gather(x_, 0, EVERY, **out),
+    "take": lambda **out: torch.take(x_, EVERY, **out),
+    "index_select": lambda **out: torch.index_select(x_, 0, EVERY[0, :4], **out),
+    "masked_select": lambda **out: torch.masked_select(x_, EVERY.bool(), **out),
+    "view_copy": lambda **out: (aten.view_copy.out if out else aten.view_copy)(x_, (4, 6), **out),
+    "alias_copy": lambda **out: (aten.alias_copy.out if out else aten.alias_copy)(x_, **out),
+    "scatter": lambda **out: torch.scatter(x_, 0, TWO, x_, **out),
+    "scatter a value": lambda **out: torch.scatter(x_, 0, TWO, 1.0, **out),
+    "scatter_add": lambda **out: torch.scatter_add(x_, 0, TWO, x_, **out),
+    "scatter_reduce": lambda **out: torch.scatter_reduce(x_, 0, TWO, x_, "sum", **out),
+    "index_add": lambda **out: torch.index_add(x_, 0, ROW, x_[:1], **out),
+    "index_reduce": lambda **out: torch.index_reduce(x_, 0, ROW, x_[:1], "prod", **out),
+}
+
+
+@pytest.mark.filterwarnings("ignore:An output", "ignore:index_reduce")
+@pytest.mark.parametrize("name", OUT)
+def test_a_given_output_is_written_and_not_read(name: str) -> None:
+    given = x() if name != "masked_select" else x(0)
+    made, filled = operator_cost(OUT[name]), operator_cost(lambda: OUT[name](out=given))
+    assert (filled.bytes_read, filled.bytes_written) == (made.bytes_read, made.bytes_written)
+    assert filled.activations == made.activations - given.numel()
+
+
+def test_an_output_that_is_an_operand_too_is_read() -> None:
+    target = x()
+    assert bytes_of(lambda: torch.add(target, 1.0, out=target)) == (24 * FLOAT, 24 * FLOAT)
+
+
+def test_lists_are_filled_and_copied_unread() -> None:
+    targets, sources = [x(), x(3)], [x(), x(3)]
+    assert bytes_of(lambda: torch._foreach_zero_(targets)) == (0, 27 * FLOAT)
+    assert bytes_of(lambda: torch._foreach_copy_(targets, sources)) == (27 * FLOAT, 27 * FLOAT)
+
+
+def test_a_scatter_reads_only_what_has_an_index() -> None:
+    target, source, index = x(), x(4, 6), torch.zeros(1, 2, dtype=torch.long)
+    scattered = 2 * FLOAT + 2 * LONG
+    assert bytes_of(lambda: target.scatter_(0, index, source)) == (scattered, 2 * FLOAT)
+    assert bytes_of(lambda: target.scatter_add_(0, index, source)) == (scattered + 2 * FLOAT, 2 * FLOAT)
+    assert bytes_of(lambda: target.scatter(0, index, source)) == (scattered + 24 * FLOAT, 24 * FLOAT)
+
+
+def test_overlapping_windows_read_the_elements_they_share_once() -> None:
+    signal = x(100)
+    distinct = len({start + i for start in range(91) for i in range(10)})
+    assert bytes_of(lambda: signal.unfold(0, 10, 1).clone()) == (distinct * FLOAT, 910 * FLOAT)
+    assert bytes_of(lambda: signal[:40].unfold(0, 10, 2).clone()) == (40 * FLOAT, 160 * FLOAT)
+
+
+def test_nothing_is_read_of_a_tensor_expanded_to_no_rows() -> None:
+    row = x(1, 3)
+    assert bytes_of(lambda: row.expand(0, 3).clone()) == (0, 0)
 
 
 def test_a_crop_by_negative_padding_reads_what_is_kept() -> None:

@@ -210,3 +210,32 @@ def test_the_gradient_of_a_weight_norm_costs_its_equation() -> None:
     v, g = torch.randn(3, 5, requires_grad=True), torch.rand(3, 1, requires_grad=True)
     w = torch._weight_norm(v, g, 0)
     assert operator_cost(lambda: torch.autograd.grad(w, (v, g), torch.ones_like(w))).other_flops == 5 * 15 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        *((nn.LayerNorm(4), (0, 4)), (nn.LayerNorm(4), (2, 0, 4)), (nn.GroupNorm(2, 4), (0, 4, 3))),
+        *((nn.RMSNorm(4), (0, 4)), (nn.InstanceNorm1d(4, affine=True), (2, 4, 0))),
+    ],
+)
+def test_nothing_is_normalized_where_there_is_nothing(module: nn.Module, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, requires_grad=True)
+    assert module_cost(module, x).other_flops == 0
+    if not isinstance(module, nn.InstanceNorm1d):  # which sums the empty gradients of its copies of the weights
+        assert operator_cost(lambda: module(x).sum().backward()).other_flops == 0
+
+
+def test_an_empty_fused_backward_of_an_rms_norm_sums_nothing() -> None:
+    x, weight = torch.randn(0, 4), torch.randn(4)
+    args = (x, x, [4], x[:, :1], weight, [True, True])
+    assert work(aten._fused_rms_norm_backward.default, args, (x, weight)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+@pytest.mark.parametrize("affine", [False, True])
+def test_complex_rows_are_normalized_at_the_price_of_complex_arithmetic(dtype: torch.dtype, affine: bool) -> None:
+    x, module = torch.randn(4, 5, dtype=dtype), nn.RMSNorm(5, elementwise_affine=affine, dtype=dtype)
+    with torch.no_grad():
+        ran = operator_cost(lambda: module(x), module)
+    assert module_cost(module, x).other_flops == ran.other_flops

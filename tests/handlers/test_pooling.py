@@ -185,6 +185,22 @@ def test_the_gradient_of_an_average_divides_once_and_adds_under_the_whole_window
     assert cost.bytes_read == 4 * outputs
 
 
+@pytest.mark.parametrize("dimensions", SPATIAL)
+def test_an_average_into_a_given_output_is_the_same_work(dimensions: int) -> None:
+    x, sizes = torch.randn(2, 3, *SPATIAL[dimensions]), [2] * dimensions
+    into = getattr(torch.ops.aten, f"adaptive_avg_pool{dimensions}d").out
+    by_module = module_cost(getattr(nn, f"AdaptiveAvgPool{dimensions}d")(2), x)
+    out = torch.empty(2, 3, *sizes)
+    given = operator_cost(lambda: into(x, sizes, out=out))
+    assert (given.other_flops, given.access_bytes) == (by_module.other_flops, by_module.access_bytes)
+
+
+def test_a_plain_average_into_a_given_output_is_the_same_work() -> None:
+    x, out = torch.randn(2, 3, 8), torch.empty(2, 3, 4)
+    given = operator_cost(lambda: torch.ops.aten.avg_pool1d.out(x, [2], out=out))
+    assert given.other_flops == module_cost(nn.AvgPool1d(2), x).other_flops
+
+
 def test_pooling_integers_is_no_floating_point_work() -> None:
     x = torch.quantize_per_tensor(torch.randn(1, 2, 4, 4), 0.1, 0, torch.quint8)
     assert operator_cost(lambda: torch.ops.aten.quantized_max_pool2d(x, [2, 2])).other_flops == 0

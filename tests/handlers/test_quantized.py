@@ -157,6 +157,51 @@ def test_four_bit_weights_are_dequantized_once() -> None:
     assert (cost.macs, cost.other_flops) == (4 * 64 * 32, 2 * 64 * 32)
 
 
+def onednn_linear(dtype: torch.dtype, fused: str) -> Cost:
+    onednn, scales, zeros = torch.ops.onednn, torch.ones(6), torch.zeros(6, dtype=torch.int64)
+    x, weight = torch.ones(4, 8, dtype=torch.uint8), torch.ones(6, 8, dtype=torch.int8)
+    packed = onednn.qlinear_prepack(weight, [4, 8])
+    return operator_cost(
+        lambda: onednn.qlinear_pointwise(x, 0.1, 0, packed, scales, zeros, R(6), 1.0, 0, dtype, fused, [], "none")
+    )
+
+
+@pytest.mark.parametrize(("fused", "module"), [("relu", nn.ReLU()), ("gelu", nn.GELU()), ("hardswish", nn.Hardswish())])
+def test_a_product_of_onednn_rescales_a_float_result_and_does_what_is_fused(fused: str, module: nn.Module) -> None:
+    float_one, plain, whole = nn.Linear(8, 6), onednn_linear(torch.float32, "none"), onednn_linear(torch.uint8, "relu")
+    assert plain.macs == whole.macs == module_cost(float_one, R(4, 8)).macs
+    assert (plain.other_flops, whole.other_flops) == (24, 0)
+    after = module_cost(module, R(4, 6)).other_flops
+    assert onednn_linear(torch.float32, fused).other_flops == plain.other_flops + after
+
+
+def test_a_convolution_of_onednn_has_the_macs_of_the_float_one() -> None:
+    onednn, scales, zeros = torch.ops.onednn, torch.ones(6), torch.zeros(6, dtype=torch.int64)
+    x, weight = torch.ones(1, 4, 7, 7, dtype=torch.uint8), torch.ones(6, 2, 3, 3, dtype=torch.int8)
+    sizes = [1, 1], [0, 0], [1, 1], 2
+    packed = onednn.qconv_prepack(weight, scales, 0.1, 0, *sizes, [1, 4, 7, 7])
+    cost = operator_cost(
+        lambda: onednn.qconv2d_pointwise(
+            x, 0.1, 0, packed, scales, zeros, None, *sizes, 1.0, 0, torch.float32, "none", [], ""
+        )
+    )
+    assert cost.macs == module_cost(nn.Conv2d(4, 6, 3, groups=2), R(1, 4, 7, 7)).macs
+
+
+def test_half_precision_weights_of_onednn_have_the_work_of_the_float_layers() -> None:
+    x, packed = R(4, 8), torch.ops.onednn.linear_prepack_fp16(R(6, 8), [4, 8])
+    cost = operator_cost(lambda: torch.ops.onednn.linear_relu_dynamic_fp16(x, packed, None))
+    layers = module_cost(nn.Linear(8, 6, bias=False), x), module_cost(nn.ReLU(), R(4, 6))
+    assert (cost.macs, cost.other_flops) == (layers[0].macs, layers[1].other_flops)
+
+
+def test_an_empty_bag_takes_no_work_away() -> None:
+    packed = torch.ops.quantized.embedding_bag_byte_prepack(R(10, 8))
+    indices, offsets = torch.zeros(0, dtype=torch.long), torch.zeros(3, dtype=torch.long)
+    cost = operator_cost(lambda: torch.ops.quantized.embedding_bag_byte_rowwise_offsets(packed, indices, offsets))
+    assert cost.other_flops == 0
+
+
 def test_embeddings_are_looked_up_and_dequantized() -> None:
     packed = torch.ops.quantized.embedding_bag_byte_prepack(R(10, 16))
     indices, offsets = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([0, 3])

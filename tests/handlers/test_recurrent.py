@@ -271,3 +271,32 @@ def test_the_fused_backward_of_a_cell_is_that_of_its_units_and_biases() -> None:
     without, with_biases = (cost_by_rule(gru, state, state, bias, output=out).other_flops for bias in (False, True))
     assert without == 17 * 2 * 4
     assert with_biases - without == 2 * operator_cost(lambda: R(2, 3 * 4).sum(0)).other_flops
+
+
+# --- nothing, and complex numbers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_an_empty_batch_makes_no_step(kind: Any) -> None:
+    assert work(module_cost(kind(3, 4), R(2, 0, 3))) == (0, 0, 0)
+
+
+def test_the_gradient_of_no_step_is_no_work() -> None:
+    network = nn.LSTM(3, 4, num_layers=2, bidirectional=True)
+    assert work(cudnn_backward(network, R(2, 0, 3), weights=True)) == (0, 0, 0)
+
+
+def test_no_unit_has_no_gradient_of_its_biases() -> None:
+    grads = R(0, 4), R(0, 5 * 4), R(0, 4)
+    gradients = (R(0, 12), R(0, 12), R(0, 4), R(12), R(12))
+    cost = cost_by_rule(aten._thnn_fused_gru_cell_backward.default, grads[0], grads[1], True, output=gradients)
+    assert cost.other_flops == 0
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_complex_states_cost_complex_arithmetic(kind: Any) -> None:
+    network, x = kind(3, 4, dtype=torch.complex64), R(2, 5, 3, dtype=torch.complex64)
+    x = x[0] if kind.__name__.endswith("Cell") else x
+    with torch.no_grad():
+        ran = operator_cost(lambda: network(x), network)
+    assert work(module_cost(network, x)) == work(ran)

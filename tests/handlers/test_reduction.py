@@ -98,6 +98,13 @@ def flops(function: Callable[[], Any]) -> int:
     return operator_cost(function).other_flops
 
 
+@pytest.mark.parametrize("name", ["sum", "prod", "amax", "amin", "var"])
+def test_a_primitive_reduction_costs_what_its_namesake_costs(name: str) -> None:
+    x, correction = torch.randn(3, 4), (1.0,) if name == "var" else ()
+    primitive, namesake = getattr(torch.ops.prims, name), getattr(torch, name)
+    assert flops(lambda: primitive(x, [1], *correction)) == flops(lambda: namesake(x, 1))
+
+
 def test_a_reduction_of_everything_is_one_row() -> None:
     x = torch.randn(3, 4)
     assert [flops(f) for f in (x.sum, x.mean, x.max, x.prod, x.norm)] == [11, 12, 11, 11, 24]
@@ -165,6 +172,18 @@ def test_a_distance_is_the_norm_of_a_difference() -> None:
     x, y = torch.randn(3, 4), torch.randn(4)
     assert flops(lambda: torch.dist(x, y)) == flops(lambda: (x - y).norm())
     assert flops(lambda: torch.dist(x, y, 1)) == flops(lambda: (x - y).norm(1))
+
+
+@pytest.mark.parametrize("p", [0, 1, 2, 3, math.inf])
+def test_a_complex_distance_is_the_norm_of_a_difference(p: float) -> None:
+    x, y = torch.randn(3, 4, dtype=torch.complex64), torch.randn(3, 4)
+    assert flops(lambda: torch.dist(x, y, p)) == flops(lambda: torch.linalg.vector_norm(x - y, p))
+
+
+@pytest.mark.parametrize("p", [0, 1])
+def test_no_distance_is_worth_nothing_less_than_nothing(p: float) -> None:
+    empty = torch.randn(0)
+    assert flops(lambda: torch.dist(empty, empty, p)) == flops(torch.randn(0, 0).trace) == 0
 
 
 def test_renorm_norms_and_scales_each_slice() -> None:

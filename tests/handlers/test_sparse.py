@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
+from torch import nn
 
 import torchcost.trace.families  # noqa: F401
 from tests.handlers.harness import OperatorCosts, operator_cost
@@ -150,6 +151,76 @@ def test_sums_and_softmax_see_stored_values() -> None:
     assert operator_cost(lambda: torch.sparse.softmax(sparse, 1)).other_flops == 5 * 12
 
 
+def stores(*places: tuple[int, int], layout: str = "coo") -> torch.Tensor:
+    dense = torch.zeros(100, 100)
+    dense[tuple(zip(*places, strict=True))] = 2.0
+    return LAYOUTS[layout](dense)
+
+
+ELEMENTWISE: dict[str, Callable[[torch.Tensor], object]] = {
+    "mul": lambda s: s * 2,
+    "mul_": lambda s: s.mul_(2),
+    "neg": lambda s: -s,
+    "relu": torch.relu,
+    "sqrt": torch.sqrt,
+    "by itself": lambda s: s * s,
+    "by a dense one": lambda s: s * torch.ones(100, 100),
+}
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_work_is_done_on_stored_values_only(name: str, layout: str) -> None:
+    sparse = stores((0, 3), (5, 7), layout=layout)
+    assert operator_cost(lambda: ELEMENTWISE[name](sparse)).other_flops == 2
+
+
+def test_a_sum_or_norm_of_a_sparse_tensor_folds_stored_values() -> None:
+    sparse = stores((0, 3), (5, 7), (9, 3))
+    assert operator_cost(sparse.sum).other_flops == 2
+    assert operator_cost(lambda: sparse.sum(0)).other_flops == 1  # two of the three in one column
+    assert operator_cost(sparse.norm).other_flops == 3 + 2 + 1  # squares, sums, a root
+    assert operator_cost(stores((0, 3), (5, 7), layout="csr").sum).other_flops == 1
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr"])
+def test_a_sum_of_sparse_tensors_adds_where_both_store(layout: str) -> None:
+    a, b = stores((0, 3), (5, 7), layout=layout), stores((0, 3), (9, 9), (8, 8), layout=layout)
+    dense = torch.ones(100, 100)
+    assert operator_cost(lambda: a + a).other_flops == 2
+    assert operator_cost(lambda: a + b).other_flops == 1
+    assert operator_cost(lambda: torch.add(a, b, alpha=2)).other_flops == 1 + 3
+    assert operator_cost(lambda: dense + b).other_flops == 3
+
+
+def test_a_sum_in_place_counts_at_most_what_the_smaller_one_stores() -> None:
+    a, b = stores((0, 3), (5, 7)), stores((0, 3), (9, 9), (8, 8))
+    assert operator_cost(lambda: b.add_(a)).other_flops == 2
+
+
+def test_in_place_work_on_a_sparse_tensor_writes_what_it_stores_and_makes_nothing() -> None:
+    sparse = stores((0, 3), (5, 7))
+    cost = operator_cost(lambda: sparse.mul_(2))
+    assert (cost.bytes_read, cost.bytes_written, cost.activations) == (2 * 4 + 2 * 2 * 8, 2 * 4 + 2 * 2 * 8, 0)
+
+
+def test_a_step_on_an_embedding_touches_the_rows_that_were_looked_up() -> None:
+    table = nn.Embedding(1000, 64, sparse=True)
+    optimizer = torch.optim.SGD(table.parameters(), lr=0.1)
+    table(torch.tensor([1, 7])).sum().backward()
+    cost = operator_cost(optimizer.step)
+    rows, values, indices = 2 * 64 * 4, 2 * 64 * 4, 2 * 8
+    assert cost.other_flops == 2 * 64 * 2  # a product by the rate and a sum
+    assert (cost.bytes_read, cost.bytes_written, cost.activations) == (rows + values + indices, rows, 0)
+
+
+def test_a_mask_picks_from_a_dense_tensor() -> None:
+    mask, places = stores((0, 3), (5, 7)), 2 * 2 * 8
+    dense = torch.ones(100, 100)
+    cost = operator_cost(lambda: dense.sparse_mask(mask))
+    assert (cost.bytes_read, cost.bytes_written) == (2 * 4 + (2 * 4 + places), 2 * 4 + places)
+
+
 def test_making_and_opening_a_sparse_tensor_is_free() -> None:
     indices, values = torch.tensor([[0, 1], [1, 0]]), R(2)
     with OperatorCosts() as mode:
@@ -166,9 +237,15 @@ def test_counting_a_sparse_call_dispatches_nothing() -> None:
     assert [str(func) for func, _ in inner.calls] == ["aten.mm.default"] == [str(func) for func, _ in outer.calls]
 
 
-@pytest.mark.parametrize("operator", [aten._sparse_csr_prod.dim_dtype, aten._spdiags.default])
-def test_what_no_rule_can_tell_stays_unknown(operator: torch._ops.OpOverload) -> None:
-    assert find_handler(operator) is None
+def test_a_product_over_rows_multiplies_what_falls_together() -> None:
+    rows = torch.tensor([[1.0, 2.0, 3.0], [0.0, 4.0, 0.0], [5.0, 0.0, 6.0]]).to_sparse_csr()
+    assert operator_cost(lambda: aten._sparse_csr_prod(rows, [1], True)).other_flops == 2 + 0 + 1
+
+
+def test_diagonals_are_only_put_in_place() -> None:
+    diagonals, offsets = torch.ones(2, 4), torch.tensor([0, 1])
+    cost = operator_cost(lambda: torch.sparse.spdiags(diagonals, offsets, (4, 4)))
+    assert (cost.flops, cost.bytes_read) == (0, 8 * 4 + 2 * 8)
 
 
 # --- nested ----------------------------------------------------------------------------------------------------------

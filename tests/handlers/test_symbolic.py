@@ -101,6 +101,18 @@ def observed(x: torch.Tensor) -> torch.Tensor:
     return torch.fused_moving_avg_obs_fake_quant(x, on, on, R(1), R(1), R(1), zero, 0.1, 0, 255, 0)
 
 
+def chunked(x: torch.Tensor, weight: torch.Tensor) -> Any:
+    options = -100, 0.0, 4, "compact", torch.float32, False, True, True, False
+    operator = torch.ops.torch_nn._linear_cross_entropy_batch_chunked
+    return operator(x, weight, ranks(x[:, 0]), None, None, "mean", *options)
+
+
+def fused_step(*tensors: torch.Tensor) -> None:
+    numbers = {"lr": 0.1, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1, "eps": 1e-8}
+    lists = ([tensor] for tensor in tensors)
+    torch._fused_adamw_(*lists, [], [torch.ones(())], **numbers, amsgrad=False, maximize=False)
+
+
 MATRIX, SQUARE = ("b", "n"), ("b", "n", "n")
 LINE, IMAGE, VOLUME = ("b", 4, "n"), ("b", 4, "n", "m"), ("b", 4, "n", "m", "k")
 TOKENS, SOURCE = ("b", "n", 8), ("b", "m", 8)
@@ -154,6 +166,13 @@ CASES: dict[str, Case] = {
     "normalization: group_norm backward": (lambda: backward(nn.GroupNorm(2, 4)), IMAGE),
     "normalization: InstanceNorm2d": (lambda: nn.InstanceNorm2d(4), IMAGE),
     "normalization: RMSNorm": (lambda: nn.RMSNorm(8), TOKENS),
+    "linear_cross_entropy: its gradients": (of(chunked), ("b", 8), ("n", 8)),
+    "onednn: a fused ReLU": (
+        of(lambda x, w: torch.ops.mkldnn._linear_pointwise(x, w, None, "relu", [], "")),
+        MATRIX,
+        ("m", "n"),
+    ),
+    "optimizer: a step of AdamW": (of(fused_step), MATRIX, MATRIX, MATRIX, MATRIX),
     "pointwise: Sigmoid": (nn.Sigmoid, MATRIX),
     "pooling: MaxPool2d": (lambda: nn.MaxPool2d(3, 2, 1), IMAGE),
     "pooling: AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(3), IMAGE),

@@ -12,6 +12,7 @@ from torch import nn
 import torchcost.trace.families  # noqa: F401
 from tests.handlers.harness import module_cost, operator_cost
 from torchcost.cost import Cost
+from torchcost.handlers.call import Call
 from torchcost.handlers.registry import find_handler
 
 R = torch.randn
@@ -92,6 +93,35 @@ def test_the_other_flops_of_each_path_differ_by_what_is_listed(reason: str) -> N
     with torch.set_grad_enabled(training):
         ran = operator_cost(lambda: layer(x, x, x, **options), layer)
     assert ran.other_flops - own.other_flops == difference
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_a_mask_is_counted_where_the_operators_add_it(
+    training: bool, batch_first: bool, dtype: torch.dtype, padded: bool, need_weights: bool
+) -> None:
+    layer, x = nn.MultiheadAttention(EMBED, HEADS, batch_first=batch_first).train(training), R(LENGTH, LENGTH, EMBED)
+    mask, padding = torch.zeros(LENGTH, LENGTH, dtype=dtype), torch.zeros(LENGTH, LENGTH, dtype=dtype)
+    options: dict[str, Any] = {"attn_mask": mask, "need_weights": need_weights}
+    options["key_padding_mask"] = padding if padded else None
+
+    def saved(cost: Any) -> int:
+        """What the hint makes of the other operations."""
+        plain, hinted = (cost(is_causal=causal).other_flops for causal in (False, True))
+        return int(plain - hinted)
+
+    with torch.no_grad():
+        ran = saved(lambda **hint: operator_cost(lambda: layer(x, x, x, **options, **hint), layer))
+    assert saved(lambda **hint: module_cost(layer, x, x, x, **options, **hint)) == ran
+
+
+def test_queries_without_keys_sum_nothing() -> None:
+    cost = module_cost(nn.MultiheadAttention(8, 2), R(3, 2, 8), R(0, 2, 8), R(0, 2, 8))
+    assert cost.adds == cost.macs == 2 * 3 * 2 * 8 * 8  # the projections in and out, each with its bias
+    assert cost.other_flops == 0
 
 
 def test_need_weights_of_the_trap() -> None:
@@ -179,3 +209,15 @@ def test_a_file_that_holds_a_part_of_a_family_reports_the_whole(target: Any, fam
     rule = find_handler(target)
     assert rule is not None
     assert rule.family == family
+
+
+def test_the_layer_in_triton_is_the_fused_layer_without_weights() -> None:
+    layer, x = nn.MultiheadAttention(8, 2, batch_first=True), R(3, 5, 8)
+    weights = layer.in_proj_weight, layer.in_proj_bias, layer.out_proj.weight, layer.out_proj.bias
+    operator = torch.ops.aten._triton_multi_head_attention.default
+    rule = find_handler(operator)
+    assert rule is not None
+    assert rule.handler is not None
+    ran = rule.handler(Call(target=operator, args=(x, x, x, 8, 2, *weights), kwargs={}, output=x.clone()))
+    own = module_cost(layer, x, x, x, need_weights=False)
+    assert (ran.macs, ran.adds, ran.other_flops) == (own.macs, own.adds, own.other_flops)

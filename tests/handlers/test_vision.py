@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,6 +11,8 @@ import torchcost.handlers.movement
 import torchcost.handlers.vision  # noqa: F401
 from tests.handlers.harness import operator_cost
 from torchcost.cost import Cost
+from torchcost.handlers.call import Call
+from torchcost.handlers.registry import find_handler
 
 ops = pytest.importorskip("torchvision.ops")
 
@@ -108,3 +112,25 @@ def test_suppression_compares_every_pair_of_boxes(n: int, log: int) -> None:
     cost = operator_cost(lambda: ops.nms(corners, scores, 0.5))
     assert cost.other_flops == suppression(n) + n * log
     assert (cost.bytes_read, cost.bytes_written) == (5 * n * FLOAT, n * LONG)
+
+
+def test_a_map_without_rows_is_compared_nowhere() -> None:
+    assert operator_cost(lambda: ops.roi_pool(torch.rand(1, 3, 0, 8), WHOLE, 2)).other_flops == 0
+
+
+def by_rule(operator: Any, *args: object, output: torch.Tensor) -> int:
+    """The work of a kernel for quantized numbers, which torchvision is built without here."""
+    rule = find_handler(operator)
+    assert rule is not None
+    assert rule.handler is not None
+    return rule.handler(Call(target=operator, args=args, kwargs={}, output=output)).other_flops
+
+
+def test_regions_of_quantized_maps_are_aligned_and_suppressed_alike() -> None:
+    x, scales, options = features(), (0.1, 0, 0.1, 0), (1.0, 2, 2, 3, False)
+    plain = ops.roi_align(x, REGIONS, 2, sampling_ratio=3)
+    aligned = by_rule(torch.ops.torchvision.qroi_align.default, x, REGIONS, *scales, *options, output=plain)
+    assert aligned == operator_cost(lambda: ops.roi_align(x, REGIONS, 2, sampling_ratio=3)).other_flops
+    boxes, scores = torch.rand(9, 4), torch.rand(9)
+    kept = by_rule(torch.ops.torchvision.qnms.default, boxes, scores, 0.5, output=torch.arange(9))
+    assert kept == operator_cost(lambda: ops.nms(boxes, scores, 0.5)).other_flops

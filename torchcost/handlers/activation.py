@@ -13,6 +13,7 @@ from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import Operations, computes, elementwise, operations, operators, pointwise
 from torchcost.handlers.registry import handles
 from torchcost.handlers.sizes import least, most
+from torchcost.handlers.sparse import is_strided_nested, nested_sizes
 from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only, reads_only
 from torchcost.handlers.work import Work, formula
 
@@ -37,7 +38,6 @@ EQUATIONS: Mapping[str, tuple[Any, ...]] = {
     "x - limit if x > limit else x + limit if x < low else 0": (nn.Softshrink, aten.softshrink),
     "scale * (x if x > 0 else a * (exp(x) - 1))": (nn.SELU,),
     "x if x > 0 else a * (exp(x / a) - 1)": (nn.CELU, aten.celu),
-    "x / (1 + abs(x))": (nn.Softsign,),
     "x - tanh(x)": (nn.Tanhshrink,),
     "g * y * (1 - y)": (aten.sigmoid_backward,),
     "g * (1 - y * y)": (aten.tanh_backward,),
@@ -73,6 +73,11 @@ ELU = "x if x > 0 else a * (exp(x) - 1)"
 ELU_BACKWARD = "g if x > 0 else g * a * exp(x)"
 ELU_BACKWARD_OF_RESULT = "g if y > 0 else g * (y + a)"
 GLU_BACKWARD = "(g * (s := 1 / (1 + exp(-b))), g * a * s * (1 - s))"
+GLU_JVP = "da * (s := 1 / (1 + exp(-b))) + y * (db - s * db)"
+GLU_BACKWARD_JVP = (
+    "(ga := dg * (s := 1 / (1 + exp(-b))) + gx * (e := db - db * s),"
+    " ga * (a - (y := a * s)) + gx * (da - da * s - y * e))"
+)
 computes(ELU, nn.ELU)
 
 
@@ -87,6 +92,13 @@ def _(call: Call) -> Work:
 def _(call: Call) -> Work:
     """y = g (Phi(x) + x phi(x)), or the derivative of the approximation by tanh."""
     return elementwise(call, operations(GELU_BACKWARD if call["approximate"] == "none" else GELU_TANH_BACKWARD))
+
+
+@handles(nn.Softsign)
+def _(call: Call) -> Work:
+    """y = x / (1 + abs(x)); the sum is real where x is complex, and an integer where x is one."""
+    below = operations("1 + abs(x)").flops(call.input.dtype.to_real())
+    return pointwise(elements=call.elements, each=below + operations("x / y").flops(call.out.dtype))
 
 
 @handles(aten.elu)
@@ -116,6 +128,15 @@ def _(call: Call) -> Work:
 def _(call: Call) -> Work:
     """Both halves' gradients of a * (1 / (1 + exp(-b))) for each element of the result."""
     return pointwise(elements=call.input.numel(), each=operations(GLU_BACKWARD).flops(call.out.dtype))
+
+
+computes(GLU_JVP, *operators("glu_jvp"))
+
+
+@handles(*operators("glu_backward_jvp"))
+def _(call: Call) -> Work:
+    """The tangents of both halves' gradients for each element of the result."""
+    return pointwise(elements=call["grad_glu"].numel(), each=operations(GLU_BACKWARD_JVP).flops(call.out.dtype))
 
 
 # --- softmax over one dimension: rows of elements --------------------------------------------------------------------
@@ -166,12 +187,12 @@ def log_softmax_backward(*, elements: int, rows: int) -> Work:
     return Work(other_flops=4 * elements - rows)
 
 
-@handles(aten._softmax, aten._safe_softmax, aten._masked_softmax)
+@handles(aten._softmax, aten._safe_softmax, aten._masked_softmax, aten.softmax.int_out)
 def _(call: Call) -> Work:
     return softmax(**_rows(call.out, call["dim"]))
 
 
-@handles(aten._log_softmax)
+@handles(aten._log_softmax, aten.log_softmax.int_out)
 def _(call: Call) -> Work:
     return log_softmax(**_rows(call.out, call["dim"]))
 
@@ -207,8 +228,16 @@ def _(call: Call) -> Work:
 
 
 def _rows(tensor: torch.Tensor, dim: int | None) -> dict[str, int]:
+    if is_strided_nested(tensor):
+        return {"elements": tensor.numel(), "rows": _nested_rows(tensor, -1 if dim is None else dim)}
     size = tensor.shape[-1 if dim is None else dim] if tensor.dim() else 1
     return {"elements": tensor.numel(), "rows": tensor.numel() // most(size, 1)}
+
+
+def _nested_rows(tensor: torch.Tensor, dim: int) -> int:
+    """Rows along a dimension of every part; the first dimension counts the parts."""
+    axis = dim - 1 if dim > 0 else dim
+    return sum(prod(sizes) // max(sizes[axis], 1) for sizes in nested_sizes(tensor))
 
 
 def _dimension(call: Call) -> int:
@@ -219,6 +248,9 @@ def _dimension(call: Call) -> int:
 
 
 # --- dropout: the draw and the mask are not work ---------------------------------------------------------------------
+#
+# `F.dropout` on the CPU is no operator: it arrives as empty_like, bernoulli_, div_ and mul, and nothing in them says
+# that the first is a mask. There the mask is an activation, as any other `empty` is; by nn.Dropout it is not.
 
 
 @formula
@@ -280,6 +312,8 @@ def _(call: Call) -> Work:
 
 @handles(aten.native_dropout, traffic=first_output_only)
 def _(call: Call) -> Work:
+    if call["train"] is not False and call["p"] == 1:
+        return _nothing_kept(call)
     masks = call.elements if call["train"] is not False and call["p"] != 0 else 0
     return dropout(elements=masks, masks=masks)
 
@@ -296,5 +330,10 @@ def _drop(call: Call, rule: Callable[..., Work], *, masks: int) -> Work:
     if _passes(call):
         return rule(elements=0, masks=0)
     if call.module.p == 1:
-        return pointwise(elements=call.elements, each=1)  # everything times zero
+        return _nothing_kept(call)
     return rule(elements=call.elements, masks=least(masks, call.elements))  # no element, no mask
+
+
+def _nothing_kept(call: Call) -> Work:
+    """Everything times zero."""
+    return pointwise(elements=call.elements, each=1)

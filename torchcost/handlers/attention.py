@@ -9,6 +9,7 @@ import torch
 
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import first_output_only, overwrites
 from torchcost.handlers.work import Work, formula
 
@@ -27,18 +28,20 @@ def attention(
     `heads` are those of the queries: key and value heads that several of them share are read again, not fewer products.
     A score is scaled, masked if there is an added mask, taken through softmax (5 S - 2 a row), dropped and rescaled.
 
-    scores = batch * heads * queries * keys
+    rows = batch * heads * queries
+    scores = rows * keys
     macs = scores * (depth + value_depth)
-    adds = macs - scores - batch * heads * queries * value_depth
-    other_flops = batch * heads * queries * (keys + masked * keys + 5 * keys - 2 + 2 * dropout * keys)
-    streamed = batch * heads * queries * depth
+    score_adds = scores * (depth - 1) if depth else 0
+    value_adds = rows * value_depth * (keys - 1) if keys else 0
+    adds = score_adds + value_adds
+    other_flops = rows * (keys + masked * keys + 5 * keys - 2 + 2 * dropout * keys) if keys else 0
+    streamed = rows * depth
     """
     rows = batch * heads * queries
-    macs = rows * keys * (depth + value_depth)
     return Work(
-        macs=macs,
-        adds=macs - rows * (keys + value_depth),
-        other_flops=rows * ((6 + masked + 2 * dropout) * keys - 2),
+        macs=rows * keys * (depth + value_depth),
+        adds=rows * (keys * most(depth - 1, 0) + value_depth * most(keys - 1, 0)),
+        other_flops=rows * most((6 + masked + 2 * dropout) * keys - 2, 0),
         streamed=rows * depth,
     )
 
@@ -61,13 +64,16 @@ def attention_backward(
     Of each score: the scale, the mask if there is one, exp(s - logsumexp) (2), ds = p (dp - row sum) (2), its scale;
     with dropout p and dp are dropped and rescaled (4). Of each query: the row sum of dy y, 2 dv - 1.
 
-    scores = batch * heads * queries * keys
+    rows = batch * heads * queries
+    scores = rows * keys
     recompute = scores * depth
     macs = recompute + scores * (2 * depth + 2 * value_depth)
-    gradients = batch * (heads * queries * depth + key_heads * keys * (depth + value_depth))
-    adds = macs - 2 * scores - gradients
-    other_flops = scores * (6 + masked + 4 * dropout) + batch * heads * queries * (2 * value_depth - 1)
-    streamed = batch * heads * queries * (depth + value_depth)
+    gradients = rows * depth + batch * key_heads * keys * (depth + value_depth)
+    begun = 2 * scores + gradients
+    adds = macs - begun if macs > begun else 0
+    row_sums = rows * (2 * value_depth - 1) if value_depth else 0
+    other_flops = scores * (6 + masked + 4 * dropout) + row_sums
+    streamed = rows * (depth + value_depth)
     """
     rows = batch * heads * queries
     scores = rows * keys
@@ -75,8 +81,8 @@ def attention_backward(
     gradients = rows * depth + batch * key_heads * keys * (depth + value_depth)
     return Work(
         macs=macs,
-        adds=macs - 2 * scores - gradients,
-        other_flops=scores * (6 + masked + 4 * dropout) + rows * (2 * value_depth - 1),
+        adds=most(macs - 2 * scores - gradients, 0),
+        other_flops=scores * (6 + masked + 4 * dropout) + rows * most(2 * value_depth - 1, 0),
         streamed=rows * (depth + value_depth),
     )
 
@@ -146,6 +152,11 @@ def _(call: Call) -> Work:
 def _(call: Call) -> Work:
     masked = call["attn_mask"] is not None
     return _forward(_heads_first(*qkv(call)), masked=masked, dropout=call["dropout_p"])
+
+
+@handles(aten._triton_scaled_dot_attention)
+def _(call: Call) -> Work:
+    return _forward(_heads_first(call["q"], call["k"], call["v"]), masked=False, dropout=call["dropout_p"])
 
 
 @handles(aten._scaled_dot_product_efficient_attention, traffic=first_output_only)

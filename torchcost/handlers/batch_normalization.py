@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from torchcost.handlers.call import Call
+from torchcost.handlers.dense import reads_all_but
 from torchcost.handlers.pointwise import argument
 from torchcost.handlers.registry import handles
-from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only
+from torchcost.handlers.sizes import least, most
+from torchcost.handlers.traffic import Traffic, access, first_output_only
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["batch_norm", "tracks", "with_state"]
@@ -47,15 +49,17 @@ def batch_norm_backward(
     4 an element beyond the deviation x - mean. In eval the statistics are constants: dx = scale dy, and invstd is
     made anew from the running variance (2 a channel).
 
-    sum_dy = elements - channels if bias_grad or input_grad and training else 0
-    sum_dy_deviation = 3 * elements - channels if weight_grad or input_grad and training else 0
+    later = elements - channels if elements > channels else 0
+    sum_dy = later if bias_grad or input_grad and training else 0
+    sum_dy_deviation = 2 * elements + later if weight_grad or input_grad and training else 0
     inverse = 2 * channels if (input_grad or weight_grad) and not training else 0
     dx = (4 * elements + 5 * channels if training else elements + channels) if input_grad else 0
     dweight = channels if weight_grad else 0
     other_flops = sum_dy + sum_dy_deviation + inverse + dx + dweight
     """
-    sum_dy = elements - channels if bias_grad or (input_grad and training) else 0
-    sum_dy_deviation = 3 * elements - channels if weight_grad or (input_grad and training) else 0
+    later = most(elements - channels, 0)  # what a channel's sum adds to its first term
+    sum_dy = later if bias_grad or (input_grad and training) else 0
+    sum_dy_deviation = 2 * elements + later if weight_grad or (input_grad and training) else 0
     inverse = 2 * channels if (input_grad or weight_grad) and not training else 0
     dx = (4 * elements + 5 * channels if training else elements + channels) if input_grad else 0
     dweight = channels if weight_grad else 0
@@ -96,9 +100,11 @@ def gathered_statistics(*, replicas: int, channels: int, tracked: bool) -> Work:
 def batch_gradient_sums(*, elements: int, channels: int, weight_grad: bool) -> Work:
     """The sums of dy and of dy (x - mean) over a channel's elements, and dweight: invstd times the second.
 
-    other_flops = 4 * elements - 2 * channels + (channels if weight_grad else 0)
+    later = elements - channels if elements > channels else 0
+    other_flops = 2 * elements + 2 * later + (channels if weight_grad else 0)
     """
-    return Work(other_flops=4 * elements - 2 * channels + (channels if weight_grad else 0))
+    later = most(elements - channels, 0)
+    return Work(other_flops=2 * elements + 2 * later + (channels if weight_grad else 0))
 
 
 @formula
@@ -172,9 +178,7 @@ def _running(call: Call) -> tuple[torch.Tensor, ...]:
 def _read_in_backward(call: Call) -> Traffic:
     """In training the running statistics are not read, in eval not the saved ones."""
     unread = ("running_mean", "running_var") if _backward_trains(call) else ("save_mean", "save_invstd", "save_var")
-    operator: Any = call.target
-    names = {argument.name for argument in operator._schema.arguments} - set(unread)
-    return every_operand_once(replace(call, args=(), kwargs={name: call[name] for name in names}))
+    return reads_all_but(call, *unread)
 
 
 @handles(aten.native_batch_norm_backward, aten.batch_norm_backward, traffic=_read_in_backward)
@@ -226,4 +230,6 @@ def _(call: Call) -> Work:
 
 
 def _batch(call: Call) -> dict[str, int]:
-    return {"elements": call.input.numel(), "channels": call.input.shape[1]}
+    """Elements, and channels that hold any: of an empty batch torch touches none."""
+    elements = call.input.numel()
+    return {"elements": elements, "channels": call.input.shape[1] * least(elements, 1)}

@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 from torchcost.handlers.call import Call
+from torchcost.handlers.dense import reads_all_but
 from torchcost.handlers.movement import moves
 from torchcost.handlers.pointwise import real_flops
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import most
+from torchcost.handlers.traffic import Traffic
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["convolution", "convolved", "transposed", "transposed_convolution"]
@@ -36,7 +39,7 @@ def convolution(
     `kernel` is the product of the kernel's sides, `group_channels` = Cin/g; `each` more operations an output.
 
     macs = batch * out_channels * out_positions * group_channels * kernel
-    adds = macs if bias else macs - batch * out_channels * out_positions
+    adds = macs if bias or macs == 0 else macs - batch * out_channels * out_positions
     other_flops = each * batch * out_channels * out_positions
     sliding = batch * in_positions * group_channels * kernel * out_channels
     streamed = batch * in_channels * in_positions
@@ -45,7 +48,7 @@ def convolution(
     macs = outputs * group_channels * kernel
     return Work(
         macs=macs,
-        adds=macs if bias else macs - outputs,
+        adds=macs if bias else most(macs - outputs, 0),
         other_flops=each * outputs,
         sliding=batch * in_positions * group_channels * kernel * out_channels,
         streamed=batch * in_channels * in_positions,
@@ -54,17 +57,26 @@ def convolution(
 
 @formula
 def transposed_convolution(
-    *, batch: int, in_channels: int, in_positions: int, group_channels: int, kernel: int
+    *,
+    batch: int,
+    in_channels: int,
+    in_positions: int,
+    group_channels: int,
+    kernel: int,
+    outputs: int = 0,
+    each: int = 0,
 ) -> Work:
     """y[b, o, s p + k] += x[b, i, p] w[i, o, k]: every input meets each tap of the Cout/g = `group_channels` it feeds.
 
-    The products are scattered onto outputs that start from the bias or from zero: one addition each.
+    The products are scattered onto outputs that start from the bias or from zero: one addition each. Then `each` more
+    operations an output.
 
     macs = batch * in_channels * in_positions * group_channels * kernel
+    other_flops = each * outputs
     streamed = batch * in_channels * in_positions
     """
     inputs = batch * in_channels * in_positions
-    return Work(macs=inputs * group_channels * kernel, streamed=inputs)
+    return Work(macs=inputs * group_channels * kernel, other_flops=each * outputs, streamed=inputs)
 
 
 @formula
@@ -81,15 +93,16 @@ def convolution_backward(
     """dx scatters w dy, dw gathers x dy, each as many MACs as `forward`; db sums dy (`bias_grad` flops a sum).
 
     macs = forward * (input_grad + weight_grad)
-    adds = macs - weight_grad * weights
-    other_flops = bias_grad * (out_grads - out_channels)
+    begun = weight_grad * weights
+    adds = macs - begun if macs > begun else 0
+    other_flops = bias_grad * (out_grads - out_channels) if out_grads > out_channels else 0
     streamed = out_grads
     """
     macs = forward * (input_grad + weight_grad)
     return Work(
         macs=macs,
-        adds=macs - weight_grad * weights,
-        other_flops=bias_grad * (out_grads - out_channels),
+        adds=most(macs - weight_grad * weights, 0),
+        other_flops=bias_grad * most(out_grads - out_channels, 0),
         streamed=out_grads,
     )
 
@@ -109,15 +122,16 @@ def transposed_convolution_backward(
     """dx is a plain convolution of dy, dw gathers x dy, each with the MACs of the `forward` pass; db sums dy.
 
     macs = forward * (input_grad + weight_grad)
-    adds = macs - weight_grad * weights - input_grad * inputs
-    other_flops = bias_grad * (out_grads - out_channels)
+    begun = weight_grad * weights + input_grad * inputs
+    adds = macs - begun if macs > begun else 0
+    other_flops = bias_grad * (out_grads - out_channels) if out_grads > out_channels else 0
     streamed = out_grads
     """
     macs = forward * (input_grad + weight_grad)
     return Work(
         macs=macs,
-        adds=macs - weight_grad * weights - input_grad * inputs,
-        other_flops=bias_grad * (out_grads - out_channels),
+        adds=most(macs - weight_grad * weights - input_grad * inputs, 0),
+        other_flops=bias_grad * most(out_grads - out_channels, 0),
         streamed=out_grads,
     )
 
@@ -152,14 +166,15 @@ def deformable_convolution_backward(
     its own gradient). The bias' gradient is a sum.
 
     macs = 2 * forward
-    adds = macs - weights
-    other_flops = sampled * (33 + 3 * mask) + out_grads - out_channels
+    adds = macs - weights if macs > weights else 0
+    bias_sums = out_grads - out_channels if out_grads > out_channels else 0
+    other_flops = sampled * (33 + 3 * mask) + bias_sums
     streamed = out_grads
     """
     return Work(
         macs=2 * forward,
-        adds=2 * forward - weights,
-        other_flops=sampled * (33 + 3 * mask) + out_grads - out_channels,
+        adds=most(2 * forward - weights, 0),
+        other_flops=sampled * (33 + 3 * mask) + most(out_grads - out_channels, 0),
         streamed=out_grads,
     )
 
@@ -281,19 +296,32 @@ def _(call: Call) -> Work:
 # --- gradients -------------------------------------------------------------------------------------------------------
 
 
-@handles(aten.convolution_backward, aten.convolution_backward_overrideable)
+def _read_for_wanted(call: Call) -> Traffic:
+    """dx is made from the weight, dw from the input, which kernels call by two names."""
+    input_grad, weight_grad, *_ = call["output_mask"]
+    return reads_all_but(call, *(() if input_grad else ("weight",)), *(() if weight_grad else ("input", "self")))
+
+
+@handles(aten.convolution_backward, aten.convolution_backward_overrideable, traffic=_read_for_wanted)
 def _(call: Call) -> Work:
     return _backward(call, call["input"], transposed_=call["transposed"], wanted=call["output_mask"])
 
 
-@handles(aten._slow_conv2d_backward.output_mask, aten.mps_convolution_backward)
+@handles(aten._slow_conv2d_backward.output_mask, aten._slow_conv2d_backward.output_mask_out, traffic=_read_for_wanted)
+@handles(aten.mps_convolution_backward, traffic=_read_for_wanted)
 def _(call: Call) -> Work:
     return _backward(call, call["self"], transposed_=False, wanted=call["output_mask"])
 
 
-@handles(aten.mps_convolution_transpose_backward)
+@handles(aten.mps_convolution_transpose_backward, traffic=_read_for_wanted)
 def _(call: Call) -> Work:
     return _backward(call, call["self"], transposed_=True, wanted=(*call["output_mask"], False))
+
+
+@handles(aten._slow_conv2d_backward.grad_input)
+def _(call: Call) -> Work:
+    wanted = tuple(call[name] is not None for name in ("grad_input", "grad_weight", "grad_bias"))
+    return _backward(call, call["self"], transposed_=False, wanted=wanted)
 
 
 def _backward(call: Call, x: torch.Tensor, *, transposed_: bool, wanted: tuple[bool, ...]) -> Work:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from torchcost.cost import Cost
 from torchcost.errors import HandlerError
-from torchcost.handlers.call import Call
+from torchcost.handlers.call import Call, tensors_in
 from torchcost.handlers.registry import Rule
 from torchcost.handlers.sizes import most
-from torchcost.handlers.traffic import Access, Traffic
+from torchcost.handlers.traffic import Access, Traffic, stored_elements
 from torchcost.handlers.work import Work
 
 __all__ = ["cost_of", "work_of"]
@@ -44,18 +45,18 @@ def cost_of(rule: Rule, call: Call, work: Work) -> Cost:
         bytes_written=_nbytes(traffic.writes),
         activations=_elements(traffic.activations),
         activation_bytes=_nbytes(traffic.activations),
-        **_uncached(work, traffic),
+        **_uncached(call, work, traffic),
     )
 
 
-def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
+def _uncached(call: Call, work: Work, traffic: Traffic) -> dict[str, int]:
     """Elements touched without any reuse: one load per MAC and the weights once; without MACs each operand once."""
     weights = _elements(a for a in traffic.reads if a.weight)
     inputs = loads = _elements(traffic.reads) - weights
     if work.macs:
         loads = work.macs
         inputs = work.macs if work.sliding is None else work.sliding
-        weights = weights if any(a.weight for a in traffic.reads) else _others(traffic, work)
+        weights = weights if any(a.weight for a in traffic.reads) else _others(call, traffic, work)
     return {
         "uncached_inputs": inputs,
         "uncached_inputs_hout": loads,
@@ -64,9 +65,15 @@ def _uncached(work: Work, traffic: Traffic) -> dict[str, int]:
     }
 
 
-def _others(traffic: Traffic, work: Work) -> int:
+def _others(call: Call, traffic: Traffic, work: Work) -> int:
     """The other operands of a product of activations; none if the streamed one is expanded, larger than its storage."""
-    return most(0, _elements(traffic.reads) - work.streamed)
+    return most(0, _elements(traffic.reads) + _repeated(call) - work.streamed)
+
+
+def _repeated(call: Call) -> int:
+    """Elements of tensors that are given twice, as in x @ x: memory reads them once, a product loads each factor."""
+    given = tensors_in((call.args, tuple(call.kwargs.values())))
+    return sum(map(stored_elements, given)) - sum(map(stored_elements, replace(call, module=None).operands()))
 
 
 def _elements(accesses: Iterable[Access]) -> int:

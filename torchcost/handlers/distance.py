@@ -8,6 +8,7 @@ import torch
 
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.work import Work, formula
 
 aten = torch.ops.aten
@@ -24,14 +25,17 @@ def euclidean(*, batch: int, rows: int, columns: int, depth: int, streamed: int)
     """d[i, j] = sqrt(|x[i]|^2 - 2 x[i].y[j] + |y[j]|^2), at any size, however it is computed.
 
     macs = batch * rows * columns * depth
-    adds = macs - batch * rows * columns
-    norms = batch * (rows + columns) * (2 * depth - 1)
+    adds = batch * rows * columns * most(depth - 1, 0)
+    norms = batch * (rows + columns) * most(2 * depth - 1, 0)
     other_flops = norms + 4 * batch * rows * columns
     """
     outputs = batch * rows * columns
-    norms = batch * (rows + columns) * (2 * depth - 1)
+    norms = batch * (rows + columns) * most(2 * depth - 1, 0)
     return Work(
-        macs=outputs * depth, adds=outputs * depth - outputs, other_flops=norms + 4 * outputs, streamed=streamed
+        macs=outputs * depth,
+        adds=outputs * most(depth - 1, 0),
+        other_flops=norms + 4 * outputs,
+        streamed=streamed,
     )
 
 
@@ -40,14 +44,14 @@ def euclidean_backward(*, batch: int, rows: int, columns: int, depth: int, strea
     """dx[i] = x[i] (sum over j of s[i, j]) - sum over j of s[i, j] y[j], s = g / d.
 
     macs = batch * rows * columns * depth
-    adds = macs - batch * rows * depth
-    other_flops = batch * rows * (columns + columns - 1 + 2 * depth)
+    adds = batch * rows * depth * most(columns - 1, 0)
+    other_flops = batch * rows * (columns + most(columns - 1, 0) + 2 * depth)
     """
-    macs = batch * rows * columns * depth
+    sums = most(columns - 1, 0)
     return Work(
-        macs=macs,
-        adds=macs - batch * rows * depth,
-        other_flops=batch * rows * (columns + columns - 1 + 2 * depth),
+        macs=batch * rows * columns * depth,
+        adds=batch * rows * depth * sums,
+        other_flops=batch * rows * (columns + sums + 2 * depth),
         streamed=streamed,
     )
 
@@ -56,9 +60,9 @@ def euclidean_backward(*, batch: int, rows: int, columns: int, depth: int, strea
 def power_distance(*, pairs: int, depth: int, term: int, root: int) -> Work:
     """d = (sum over k of |x[k] - y[k]|^p)^(1/p): `term` operations a coordinate, one less, and a `root`.
 
-    other_flops = pairs * (term * depth - 1 + root)
+    other_flops = pairs * (most(term * depth - 1, 0) + root)
     """
-    return Work(other_flops=pairs * (term * depth - 1 + root))
+    return Work(other_flops=pairs * (most(term * depth - 1, 0) + root))
 
 
 @formula
@@ -75,10 +79,11 @@ def condensed_euclidean(*, pairs: int, depth: int, streamed: int) -> Work:
     """d = sqrt(sum over k of (x[i, k] - x[j, k])^2) for each pair i < j.
 
     macs = pairs * depth
-    adds = macs - pairs
+    adds = pairs * most(depth - 1, 0)
     other_flops = pairs * (depth + 1)
     """
-    return Work(macs=pairs * depth, adds=pairs * depth - pairs, other_flops=pairs * (depth + 1), streamed=streamed)
+    adds = pairs * most(depth - 1, 0)
+    return Work(macs=pairs * depth, adds=adds, other_flops=pairs * (depth + 1), streamed=streamed)
 
 
 @formula

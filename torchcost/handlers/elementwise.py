@@ -20,8 +20,11 @@ from torchcost.handlers.pointwise import (
     operations,
     operators,
     pointwise,
+    prims,
 )
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sparse import adds_sparse, lands_on_stored, sparse_sum
+from torchcost.handlers.traffic import computed_elements
 from torchcost.handlers.work import Work
 
 aten = torch.ops.aten
@@ -30,7 +33,7 @@ FUNCTIONS = """
     abs acos acosh angle asin asinh atan atan2 atanh ceil copysign cos cosh digamma erf erfc erfinv exp exp2 expm1
     floor fmax fmin fmod frexp heaviside hypot i0 igamma igammac ldexp lgamma log log10 log1p log2 maximum minimum
     mvlgamma nextafter polygamma pow remainder rsqrt sgn sign sin sinh sqrt tan tanh trunc
-    __lshift__ __rshift__ __ilshift__ __irshift__
+    __lshift__ __rshift__ __ilshift__ __irshift__ _dirichlet_grad _standard_gamma_grad
     _foreach_abs _foreach_acos _foreach_asin _foreach_atan _foreach_ceil _foreach_cos _foreach_cosh _foreach_erf
     _foreach_erfc _foreach_exp _foreach_expm1 _foreach_floor _foreach_lgamma _foreach_log _foreach_log10
     _foreach_log1p _foreach_log2 _foreach_maximum _foreach_minimum _foreach_pow _foreach_round _foreach_rsqrt
@@ -77,13 +80,40 @@ EQUATIONS: Mapping[str, str] = {
     "x * scale": "_amp_foreach_non_finite_check_and_unscale _amp_update_scale",
 }
 
+PRIMS = """
+    abs acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_not bitwise_or bitwise_xor ceil cos cosh digamma eq
+    erf erfc exp exp2 expm1 floor fmax fmin fmod frexp gcd ge gt hypot igamma igammac le lgamma log log10 log1p log2 lt
+    maximum minimum mul ne neg nextafter pow reciprocal remainder rsqrt sign signbit sin sinh sqrt tan tanh trunc where
+"""
+"""Names that torch's primitive operators share with aten's."""
+
+OTHER_PRIMS: Mapping[str, str] = {
+    "f(x)": """
+        bessel_i0 bessel_i0e bessel_i1 bessel_i1e bessel_j0 bessel_j1 cbrt erf_inv erfcx ndtri round
+        spherical_bessel_j0 zeta
+    """,
+    "x": "isfinite shift_left shift_right_arithmetic",
+    "x + y": "add sub",
+    "x / y": "div",
+}
+"""Primitive operators of other names, or without aten's options."""
+
 for _equation, _names in EQUATIONS.items():
-    computes(_equation, *operators(_names))
+    _shared = " ".join(name for name in _names.split() if name in PRIMS.split())
+    computes(_equation, *operators(_names), *prims(_shared))
+for _equation, _names in OTHER_PRIMS.items():
+    computes(_equation, *prims(_names))
 computes("max(x, y)", aten.max.other, aten.max.out, aten.min.other, aten.min.out)
 
 
-@handles(*operators("add sub rsub _foreach_add _foreach_sub"))
+@handles(aten.add, aten.sub, traffic=lands_on_stored)
 def _(call: Call) -> Work:
+    """y = x + alpha * y, of a sparse y only what it stores."""
+    return sparse_sum(call, scaled=call["alpha"] != 1) if adds_sparse(call) else _sum(call)
+
+
+@handles(*operators("rsub _foreach_add _foreach_sub"))
+def _sum(call: Call) -> Work:
     """y = x + alpha * y."""
     return elementwise(call, operations("x + y" if argument(call, "alpha", absent=1) == 1 else "x + alpha * y"))
 
@@ -138,13 +168,21 @@ def _(call: Call) -> Work:
     return elementwise(call, operations("g / (x * (1 - x))" if call["eps"] is None else clamped))
 
 
-@handles(*operators("_conj_physical conj_physical"))
+@handles(*operators("_conj_physical conj_physical"), "prims::conj_physical")
 def _(call: Call) -> Work:
     """y = a - bi of a + bi: one negation; a real number is its own conjugate."""
-    return pointwise(elements=call.elements, each=1 if call.is_complex else 0)
+    return pointwise(elements=computed_elements(call.out), each=1 if call.is_complex else 0)
 
 
 @handles(aten.polar)
 def _(call: Call) -> Work:
     """y = r cos(t) + i r sin(t): four real operations."""
     return pointwise(elements=call.elements, each=4)
+
+
+@handles("onnx::RotaryEmbedding")
+def _(call: Call) -> Work:
+    """y = (x1 * cos - x2 * sin, x1 * sin + x2 * cos): each element that is rotated by two products and a sum."""
+    head = call.input.shape[-1] if call.input.dim() == 4 else call.input.shape[-1] // call["num_heads"]
+    rotated = call["rotary_embedding_dim"] or head
+    return pointwise(elements=call.elements // head * rotated, each=operations("x1 * cos - x2 * sin").flops(call.dtype))

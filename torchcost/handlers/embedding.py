@@ -11,7 +11,7 @@ from torchcost.handlers.call import Call
 from torchcost.handlers.movement import accumulate
 from torchcost.handlers.pointwise import Operations, operators
 from torchcost.handlers.registry import handles
-from torchcost.handlers.sizes import least
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import Access, Traffic, access, first_output_only, stored_elements
 from torchcost.handlers.work import Work, formula
 
@@ -59,9 +59,9 @@ def bag(*, lookups: int, starts: int, width: int, weighted: int, renormalized: i
 def weight_gradients(*, lookups: int, width: int) -> Work:
     """Gradient of weight[i] = sum over k of dy[bag(i), k] w[index[i], k].
 
-    other_flops = lookups * (2 * width - 1)
+    other_flops = lookups * most(2 * width - 1, 0)
     """
-    return Work(other_flops=lookups * (2 * width - 1))
+    return Work(other_flops=lookups * most(2 * width - 1, 0))
 
 
 def rows_looked_up(call: Call) -> Traffic:

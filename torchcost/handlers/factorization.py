@@ -4,6 +4,9 @@ Source of every count: Golub and Van Loan, Matrix Computations, 4th edition (LU 
 SVD 8.6 by Golub and Reinsch, symmetric QR 8.3, unsymmetric QR 7.5). They are floating-point operations, a multiply
 and an add apart, and belong to `other_flops`: iterations and LAPACK's blocking depend on the data and the machine.
 `complex_` is 4 for complex matrices, else 1.
+
+`torch.linalg.svdvals`, `eigvalsh`, `eigvals` and what stands on them (`cond`, `matrix_norm(2)`) ask torch for vectors
+too whenever something watches its operators, and a counter does: they are counted as they then run.
 """
 
 from __future__ import annotations
@@ -51,20 +54,20 @@ def inverse(*, batch: int, n: int, complex_: int) -> Work:
 
 @formula
 def solution(*, batch: int, n: int, columns: int, complex_: int) -> Work:
-    """A X = B by L U: 2/3 n^3, and 2 n^2 a column.
+    """A X = B by L U: 2/3 n^3 for each A of the batch, and 2 n^2 for each of all `columns` of X.
 
-    other_flops = complex_ * batch * (2 * n * n * n // 3 + 2 * n * n * columns)
+    other_flops = complex_ * (batch * (2 * n * n * n // 3) + 2 * n * n * columns)
     """
-    return Work(other_flops=complex_ * batch * (2 * n * n * n // 3 + 2 * n * n * columns))
+    return Work(other_flops=complex_ * (batch * (2 * n * n * n // 3) + 2 * n * n * columns))
 
 
 @formula
-def substitution(*, batch: int, n: int, columns: int, passes: int, complex_: int) -> Work:
-    """T X = B for triangular T: n^2 a column; twice with both factors of L U, of L L^T or of L D L^T.
+def substitution(*, n: int, columns: int, passes: int, complex_: int) -> Work:
+    """T X = B for triangular T: n^2 for each of all `columns` of X, twice with both factors of L U, L L^T or L D L^T.
 
-    other_flops = complex_ * batch * passes * n * n * columns
+    other_flops = complex_ * passes * n * n * columns
     """
-    return Work(other_flops=complex_ * batch * passes * n * n * columns)
+    return Work(other_flops=complex_ * passes * n * n * columns)
 
 
 @formula
@@ -118,12 +121,13 @@ def reflection(*, batch: int, rows: int, columns: int, reflectors: int, complex_
 
 @formula
 def least_squares(*, batch: int, long: int, short: int, columns: int, complex_: int) -> Work:
-    """min |A X - B| by QR: 2 n^2 (m - n / 3), then 4 m n for Q^T b and R x = c a column.
+    """min |A X - B| by QR: 2 n^2 (m - n / 3), then 4 m n for Q^T b and R x = c, for each of all `columns` of X.
 
-    other_flops = complex_ * batch * (2 * short * short * (3 * long - short) // 3 + 4 * long * short * columns)
+    qr = batch * (2 * short * short * (3 * long - short) // 3)
+    other_flops = complex_ * (qr + 4 * long * short * columns)
     """
-    reduction = 2 * short * short * (3 * long - short) // 3
-    return Work(other_flops=complex_ * batch * (reduction + 4 * long * short * columns))
+    qr = batch * (2 * short * short * (3 * long - short) // 3)
+    return Work(other_flops=complex_ * (qr + 4 * long * short * columns))
 
 
 @formula
@@ -175,6 +179,37 @@ def eigenvalues(*, batch: int, n: int, vectors: bool, complex_: int) -> Work:
     return Work(other_flops=complex_ * batch * (25 if vectors else 10) * n * n * n)
 
 
+@formula
+def exponential(*, batch: int, n: int, squarings: int, complex_: int) -> Work:
+    """e^A by scaling and squaring: 5 products for the Taylor polynomial of degree 18, and one a squaring.
+
+    Source: Bader, Blanes and Casas, Computing the Matrix Exponential with an Optimized Taylor Polynomial
+    Approximation, 2019, as in torch's LinearAlgebra.cpp. How often A is halved is in the data: `squarings` is the bound
+    at which e^|A| is still finite.
+
+    other_flops = complex_ * batch * (5 + squarings) * 2 * n * n * n
+    """
+    return Work(other_flops=complex_ * batch * (5 + squarings) * 2 * n * n * n)
+
+
+@formula
+def square_root(*, batch: int, n: int, complex_: int) -> Work:
+    """A^(1/2) = Q D^(1/2) Q^T: 9 n^3 for the eigenvectors, 2 n^3 for their product.
+
+    other_flops = complex_ * batch * 11 * n * n * n
+    """
+    return Work(other_flops=complex_ * batch * 11 * n * n * n)
+
+
+@formula
+def polar(*, batch: int, long: int, short: int, complex_: int) -> Work:
+    """A = (U V^T) (V S V^T): the singular vectors, 14 m n^2 + 8 n^3, and both products, 2 m n^2 and 2 n^3.
+
+    other_flops = complex_ * batch * (16 * long * short * short + 10 * short * short * short)
+    """
+    return Work(other_flops=complex_ * batch * (16 * long * short * short + 10 * short * short * short))
+
+
 def _square(call: Call) -> dict[str, int]:
     """The terms of a batch of n x n matrices."""
     matrix = call.input
@@ -196,13 +231,13 @@ def _real_parts(call: Call) -> int:
     return 4 if call.input.is_complex() else 1
 
 
-def _columns(call: Call, right_hand_sides: torch.Tensor) -> int:
-    """Right-hand sides of each system, one if B is a vector."""
-    matrix = call.input
-    return right_hand_sides.shape[-1] if right_hand_sides.dim() == matrix.dim() else 1
+def _columns(call: Call, n: int) -> int:
+    """Columns of n unknowns that X holds in all: A and B are broadcast to each other, and a vector is one column."""
+    return call.elements // most(n, 1)
 
 
-@handles(aten.linalg_lu, aten.linalg_lu_factor_ex, aten._lu_with_info)
+@handles(aten.linalg_lu)
+@handles(aten.linalg_lu_factor_ex, aten._lu_with_info, traffic=first_outputs(2))
 def _(call: Call) -> Work:
     return lu(**_oblong(call))
 
@@ -213,17 +248,18 @@ def _(call: Call) -> Work:
     return determinant(**_square(call))
 
 
-@handles(aten.linalg_inv_ex)
+@handles(aten.linalg_inv_ex, traffic=first_output_only)
 def _(call: Call) -> Work:
     return inverse(**_square(call))
 
 
 @handles(aten._linalg_solve_ex, traffic=first_output_only)
 def _(call: Call) -> Work:
-    return solution(**_square(call), columns=_columns(call, call["B"]))
+    return solution(**_square(call), columns=_columns(call, call.input.shape[-1]))
 
 
-@handles(aten.linalg_cholesky_ex, aten.linalg_ldl_factor_ex)
+@handles(aten.linalg_cholesky_ex, traffic=first_output_only)
+@handles(aten.linalg_ldl_factor_ex, traffic=first_outputs(2))
 def _(call: Call) -> Work:
     return cholesky(**_square(call))
 
@@ -235,37 +271,32 @@ def _(call: Call) -> Work:
 
 @handles(aten.linalg_solve_triangular)
 def _(call: Call) -> Work:
-    b = call["B"]
-    columns = b.shape[-1] if call["left"] else b.shape[-2]
-    return substitution(**_square(call), columns=columns, passes=1)
+    return _substituted(call, call.input, passes=1)
 
 
 @handles(aten.triangular_solve)
 def _(call: Call) -> Work:
-    return _triangle_second(call, passes=1)
+    return _substituted(call, call["A"], passes=1)
 
 
-@handles(aten.cholesky_solve, aten._cholesky_solve_helper)
+@handles(aten.cholesky_solve)
 def _(call: Call) -> Work:
-    return _triangle_second(call, passes=2)
+    return _substituted(call, call["input2"], passes=2)
 
 
-def _triangle_second(call: Call, *, passes: int) -> Work:
-    b, triangle = call.args[:2]
-    return substitution(
-        batch=prod(b.shape[:-2]), n=triangle.shape[-1], columns=b.shape[-1], passes=passes, complex_=_real_parts(call)
-    )
-
-
-@handles(aten.linalg_lu_solve)
+@handles(aten._cholesky_solve_helper)
 def _(call: Call) -> Work:
-    b = call["B"]
-    return substitution(**_square(call), columns=b.shape[-1] if call["left"] else b.shape[-2], passes=2)
+    return _substituted(call, call["A"], passes=2)
 
 
-@handles(aten.linalg_ldl_solve)
+@handles(aten.linalg_lu_solve, aten.linalg_ldl_solve)
 def _(call: Call) -> Work:
-    return substitution(**_square(call), columns=call["B"].shape[-1], passes=2)
+    return _substituted(call, call.input, passes=2)
+
+
+def _substituted(call: Call, triangle: torch.Tensor, *, passes: int) -> Work:
+    n = triangle.shape[-1]
+    return substitution(n=n, columns=_columns(call, n), passes=passes, complex_=_real_parts(call))
 
 
 @handles(aten.linalg_qr)
@@ -298,7 +329,7 @@ def _(call: Call) -> Work:
 
 @handles(aten.linalg_lstsq, traffic=first_output_only)
 def _(call: Call) -> Work:
-    return least_squares(**_oblong(call), columns=_columns(call, call["b"]))
+    return least_squares(**_oblong(call), columns=_columns(call, call.input.shape[-1]))
 
 
 @handles(aten._linalg_svd)
@@ -326,6 +357,25 @@ def _(call: Call) -> Work:
 @handles(aten._linalg_eigvals, aten.linalg_eigvals)
 def _(call: Call) -> Work:
     return eigenvalues(**_square(call), vectors=False)
+
+
+SQUARINGS = {torch.float64: 10, torch.complex128: 10}
+"""ceil(log2(log(largest number) / theta)), theta 1.09 the norm that the polynomial serves; else 5, with theta 3.01."""
+
+
+@handles(aten.linalg_matrix_exp)
+def _(call: Call) -> Work:
+    return exponential(**_square(call), squarings=SQUARINGS.get(call.dtype, 5))
+
+
+@handles("aten::linalg_matrix_sqrth")
+def _(call: Call) -> Work:
+    return square_root(**_square(call))
+
+
+@handles("aten::linalg_polar")
+def _(call: Call) -> Work:
+    return polar(**_oblong(call))
 
 
 handles(aten._linalg_check_errors, aten.lu_unpack)(moves)

@@ -7,6 +7,7 @@ import torch
 from torchcost.handlers.call import Call
 from torchcost.handlers.pointwise import computes
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import first_output_only
 from torchcost.handlers.work import Work, formula
 
@@ -19,9 +20,9 @@ def fake_quantize_learned_backward(*, elements: int, groups: int) -> Work:
 
     Of each element: q again (5), dx 1, ds 3, dz 2, and both sums.
 
-    other_flops = 11 * elements + 2 * (elements - groups)
+    other_flops = 11 * elements + 2 * most(elements - groups, 0)
     """
-    return Work(other_flops=11 * elements + 2 * (elements - groups))
+    return Work(other_flops=11 * elements + 2 * most(elements - groups, 0))
 
 
 @formula
@@ -49,7 +50,8 @@ def _(call: Call) -> Work:
     return fake_quantize_learned_backward(elements=call.elements, groups=call["scale"].numel())
 
 
-@handles(aten._fused_moving_avg_obs_fq_helper, aten._fused_moving_avg_obs_fq_helper_functional)
+@handles(aten._fused_moving_avg_obs_fq_helper, traffic=first_output_only)
+@handles(aten._fused_moving_avg_obs_fq_helper_functional, traffic=first_output_only)
 @handles(aten.fused_moving_avg_obs_fake_quant)
 def _(call: Call) -> Work:
     return observed_fake_quantize(elements=call.elements)

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import _reduction
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.pointwise import computes, elementwise, operations
-from torchcost.handlers.registry import handles
-from torchcost.handlers.sizes import least, most
+from torchcost.handlers.pointwise import computes, elementwise, operations, operators
+from torchcost.handlers.registry import free, handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import Traffic, access, first_output_only, reads_only
 from torchcost.handlers.work import Work, formula
 
@@ -36,7 +36,7 @@ DECOMPOSED: dict[type[nn.Module], str] = {
 }
 """Modules that are counted by the operators they run."""
 if "LinearCrossEntropyLoss" in vars(nn):  # since torch 2.14
-    DECOMPOSED[nn.LinearCrossEntropyLoss] = "mm, _log_softmax, nll_loss"
+    DECOMPOSED[nn.LinearCrossEntropyLoss] = "mm, _log_softmax, nll_loss, or all of it in chunks by one operator"
 
 
 MEAN = _reduction.get_enum("mean")
@@ -45,12 +45,18 @@ MEAN = _reduction.get_enum("mean")
 
 
 @formula
-def elementwise_loss(*, elements: int, results: int, each: int, reduction: int) -> Work:
-    """Mean (reduction 1), sum (2) over i of f(x[i], y[i]), or all of them (0); `results` is 0 where there are none.
+def elementwise_loss(*, elements: int, each: int, reduction: int) -> Work:
+    """Mean (reduction 1), sum (2) over i of f(x[i], y[i]), or all of them (0).
 
-    other_flops = elements * each + (0, elements, elements - results)[reduction]
+    total = elements - 1 if elements else 0
+    other_flops = elements * each + (0, elements, total)[reduction]
     """
-    return Work(other_flops=elements * each + (0, elements, elements - results)[reduction])
+    return Work(other_flops=elements * each + _reduced(elements, reduction))
+
+
+def _reduced(elements: int, reduction: int) -> int:
+    """The operations of a mean (1), of a sum (2), of neither (0)."""
+    return (0, elements, most(elements - 1, 0))[reduction]
 
 
 MSE = "(d := x - y) * d"
@@ -105,7 +111,7 @@ def _elementwise_loss(call: Call, equation: str) -> Work:
     elements = _elements(call)
     each = operations(equation).flops(call.out.dtype)
     reduction = _reduction_of(call)
-    return elementwise_loss(elements=elements, results=least(elements, 1), each=each, reduction=reduction)
+    return elementwise_loss(elements=elements, each=each, reduction=reduction)
 
 
 def _elements(call: Call) -> int:
@@ -150,16 +156,17 @@ def _(call: Call) -> Work:
 
 
 @formula
-def nll_loss(*, targets: int, results: int, weighted: bool, reduction: int) -> Work:
-    """l[n] = -w[y[n]] x[n, y[n]]; their sum, or their mean over the sum of the weights; `results` is 0 without targets.
+def nll_loss(*, targets: int, weighted: bool, reduction: int) -> Work:
+    """l[n] = -w[y[n]] x[n, y[n]]; their sum, or their mean over the sum of the weights.
 
     terms = targets * (2 if weighted else 1)
-    weights = targets - results if weighted and reduction else 0
-    other_flops = terms + weights + (0, targets, targets - results)[reduction]
+    total = targets - 1 if targets else 0
+    weights = total if weighted and reduction else 0
+    other_flops = terms + weights + (0, targets, total)[reduction]
     """
     terms = targets * (2 if weighted else 1)
-    weights = targets - results if weighted and reduction else 0
-    return Work(other_flops=terms + weights + (0, targets, targets - results)[reduction])
+    weights = most(targets - 1, 0) if weighted and reduction else 0
+    return Work(other_flops=terms + weights + _reduced(targets, reduction))
 
 
 @formula
@@ -172,17 +179,18 @@ def nll_loss_backward(*, targets: int, weighted: bool, reduction: int) -> Work:
 
 
 @formula
-def multi_margin_loss(*, samples: int, results: int, classes: int, powers: int, weighted: bool, reduction: int) -> Work:
+def multi_margin_loss(*, samples: int, classes: int, powers: int, weighted: bool, reduction: int) -> Work:
     """l[n] = (sum over i != y[n] of w[y[n]] max(0, margin - x[n, y[n]] + x[n, i]) ** p) / classes.
 
     A pair takes a difference, a sum, a comparison, and where p is 2 (`powers` 1) a product; with the n - 1 additions
     and the division of a sample one more.
 
     pairs = samples * (classes - 1)
-    other_flops = pairs * (4 + powers + weighted) + (0, samples, samples - results)[reduction]
+    total = samples - 1 if samples else 0
+    other_flops = pairs * (4 + powers + weighted) + (0, samples, total)[reduction]
     """
     pairs = samples * (classes - 1)
-    return Work(other_flops=pairs * (4 + powers + weighted) + (0, samples, samples - results)[reduction])
+    return Work(other_flops=pairs * (4 + powers + weighted) + _reduced(samples, reduction))
 
 
 @formula
@@ -197,16 +205,17 @@ def multi_margin_loss_backward(*, samples: int, classes: int, powers: int, weigh
 
 
 @formula
-def multilabel_margin_loss(*, samples: int, results: int, classes: int, reduction: int) -> Work:
+def multilabel_margin_loss(*, samples: int, classes: int, reduction: int) -> Work:
     """l[n] = (sum over labels j and others i of max(0, 1 - x[n, j] + x[n, i])) / classes.
 
     How many labels a sample has is data: half of its classes are the bound, at 4 operations a pair.
 
     pairs = samples * (classes * classes // 4)
-    other_flops = 4 * pairs + samples + (0, samples, samples - results)[reduction]
+    total = samples - 1 if samples else 0
+    other_flops = 4 * pairs + samples + (0, samples, total)[reduction]
     """
     pairs = samples * (classes * classes // 4)
-    return Work(other_flops=4 * pairs + samples + (0, samples, samples - results)[reduction])
+    return Work(other_flops=4 * pairs + samples + _reduced(samples, reduction))
 
 
 @formula
@@ -229,10 +238,7 @@ def _picked(call: Call) -> Traffic:
 
 @handles(nn.NLLLoss, aten.nll_loss_forward, aten.nll_loss2d_forward, traffic=_picked)
 def _(call: Call) -> Work:
-    targets = call["target"].numel()
-    return nll_loss(
-        targets=targets, results=least(targets, 1), weighted=_is_weighted(call), reduction=_reduction_of(call)
-    )
+    return nll_loss(targets=call["target"].numel(), weighted=_is_weighted(call), reduction=_reduction_of(call))
 
 
 _PICKED_BACK = reads_only("grad_output", "target", "weight", "total_weight")
@@ -247,32 +253,29 @@ def _(call: Call) -> Work:
 @handles(nn.MultiMarginLoss, aten.multi_margin_loss)
 def _(call: Call) -> Work:
     powers, reduction = int(_option(call, "p") == 2), _reduction_of(call)
-    return multi_margin_loss(**_samples(call), powers=powers, weighted=_is_weighted(call), reduction=reduction)
+    return multi_margin_loss(**_scores(call.input), powers=powers, weighted=_is_weighted(call), reduction=reduction)
 
 
 @handles(aten.multi_margin_loss_backward)
 def _(call: Call) -> Work:
-    *_, classes = call["self"].shape
-    samples = call["self"].numel() // most(classes, 1)
     powers = int(call["p"] == 2)
-    return multi_margin_loss_backward(samples=samples, classes=classes, powers=powers, weighted=_is_weighted(call))
+    return multi_margin_loss_backward(**_scores(call["self"]), powers=powers, weighted=_is_weighted(call))
 
 
 @handles(nn.MultiLabelMarginLoss, aten.multilabel_margin_loss_forward, traffic=first_output_only)
 def _(call: Call) -> Work:
-    return multilabel_margin_loss(**_samples(call), reduction=_reduction_of(call))
+    return multilabel_margin_loss(**_scores(call.input), reduction=_reduction_of(call))
 
 
 @handles(aten.multilabel_margin_loss_backward)
 def _(call: Call) -> Work:
-    *_, classes = call["self"].shape
-    return multilabel_margin_loss_backward(samples=call["self"].numel() // most(classes, 1), classes=classes)
+    return multilabel_margin_loss_backward(**_scores(call["self"]))
 
 
-def _samples(call: Call) -> dict[str, int]:
-    *_, classes = call.input.shape
-    samples = call.input.numel() // most(classes, 1)
-    return {"samples": samples, "results": least(samples, 1), "classes": classes}
+def _scores(x: torch.Tensor) -> dict[str, int]:
+    """Samples and their classes; a number without dimensions is one class of one sample."""
+    classes = x.shape[-1] if x.dim() else 1
+    return {"samples": x.numel() // most(classes, 1), "classes": classes}
 
 
 def _is_weighted(call: Call) -> bool:
@@ -310,6 +313,29 @@ def ctc_loss_backward(*, states: int, elements: int) -> Work:
 def _(call: Call) -> Work:
     loss, alpha = call.output
     return ctc_loss(samples=loss.numel(), states=alpha.numel())
+
+
+@formula
+def ctc_loss_and_gradient(*, samples: int, states: int, elements: int) -> Work:
+    """The loss and its gradient at once, which waits for g: 13 + 18 operations a state, 9 a sample, 5 an element.
+
+    `states` are the longest input times twice the longest target and one.
+
+    other_flops = 31 * states + 9 * samples + 5 * elements
+    """
+    return Work(other_flops=31 * states + 9 * samples + 5 * elements)
+
+
+@handles(aten._cudnn_ctc_loss, aten.miopen_ctc_loss, traffic=first_output_only)
+def _(call: Call) -> Work:
+    """The gradient is kept for backward; lengths in a tensor are data: all targets are the longest's bound."""
+    x, lengths = call["log_probs"], call["target_lengths"]
+    longest = call["targets"].numel() if isinstance(lengths, torch.Tensor) else max(lengths, default=0)
+    steps, samples, _ = x.shape
+    return ctc_loss_and_gradient(samples=samples, states=samples * steps * (2 * longest + 1), elements=x.numel())
+
+
+free(*operators("_use_cudnn_ctc_loss _use_miopen_ctc_loss"))
 
 
 @handles(aten._ctc_loss_backward)

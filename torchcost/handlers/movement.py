@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import prod
 
@@ -10,22 +10,25 @@ import torch
 from torch import FunctionSchema, nn
 
 from torchcost.handlers.call import Call, tensors_in
-from torchcost.handlers.pointwise import Operations, operators, real_flops
+from torchcost.handlers.pointwise import Operations, argument, operators, prims, real_flops
 from torchcost.handlers.registry import free, handles
 from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import (
     Access,
     Traffic,
     access,
+    accesses,
+    computed_elements,
     every_operand_once,
     nothing_moves,
     overwrites,
+    reads_of,
     reads_only,
     stored_elements,
 )
 from torchcost.handlers.work import Work, formula
 
-__all__ = ["accumulate", "moves", "picks", "schema_of", "sources_only"]
+__all__ = ["accumulate", "is_in_place", "moves", "picks", "schema_of", "sources_only"]
 
 aten = torch.ops.aten
 
@@ -60,19 +63,13 @@ def moves(call: Call) -> Work:
 
 def picks(call: Call) -> Traffic:
     """The first operand is read only where it is picked, and no element twice; the others (indices) in full."""
-    picked = sum(tensor.numel() for tensor in tensors_in(call.output))
-    return replace(
-        every_operand_once(call),
-        reads=tuple(
-            access(call, tensor, least(stored_elements(tensor), picked) if tensor is call.input else None)
-            for tensor in call.operands()
-        ),
-    )
+    picked = sum(map(computed_elements, tensors_in(call.output)))
+    return replace(every_operand_once(call), reads=_read_up_to(call, reads_of(call), {id(call.input): picked}))
 
 
 def sources_only(call: Call) -> Traffic:
     """The first argument gives only a shape, or is overwritten unseen: it is not read."""
-    return replace(every_operand_once(call), reads=_all_but_the_first(call))
+    return replace(every_operand_once(call), reads=_read_up_to(call, _sources(call), {}))
 
 
 def moves_if_copied(call: Call) -> Traffic:
@@ -81,28 +78,49 @@ def moves_if_copied(call: Call) -> Traffic:
     return traffic if traffic.writes else Traffic()
 
 
-def _all_but_the_first(call: Call) -> tuple[Access, ...]:
-    first = call.input if call.args or call.kwargs else None
-    return tuple(access(call, tensor) for tensor in call.operands() if tensor is not first)
+def _read_up_to(call: Call, tensors: Iterable[torch.Tensor], limits: Mapping[int, int]) -> tuple[Access, ...]:
+    """Tensors read whole, but for those (by id) of which so many elements are picked, none twice."""
+    return tuple(part for tensor in tensors for part in _up_to(call, tensor, limits.get(id(tensor))))
+
+
+def _up_to(call: Call, tensor: torch.Tensor, picked: int | None) -> tuple[Access, ...]:
+    if picked is None:
+        return accesses(call, tensor)
+    return (access(call, tensor, least(stored_elements(tensor), picked)),)
+
+
+def _sources(call: Call) -> Iterator[torch.Tensor]:
+    """What is read beside the first argument, a tensor or a list of them."""
+    first = {id(tensor) for tensor in tensors_in(call.input)} if call.args or call.kwargs else set()
+    return (tensor for tensor in reads_of(call) if id(tensor) not in first)
 
 
 def touches(count: Callable[[Call], int], *, reads_target: bool = False) -> Callable[[Call], Traffic]:
-    """In place, only the touched elements are written, and read where something is added to them; else all are."""
+    """In place, only the touched elements are written, and read where something is added to them; else all are.
+
+    What is scattered is read only as far as it has an index, and no element twice.
+    """
 
     def traffic(call: Call) -> Traffic:
-        if not schema_of(call).is_mutable:
-            return every_operand_once(call)
+        sources = _read_up_to(call, _sources(call), {id(argument(call, "src")): count(call)})
+        if not is_in_place(call):
+            return replace(every_operand_once(call), reads=(access(call, call.input), *sources))
         touched = (access(call, call.input, least(count(call), stored_elements(call.input))),)
         added_to = touched if reads_target or _accumulates(call) else ()
-        return Traffic(reads=(*_all_but_the_first(call), *added_to), writes=touched)
+        return Traffic(reads=(*sources, *added_to), writes=touched)
 
     return traffic
 
 
+def is_in_place(call: Call) -> bool:
+    """Whether the first argument is written, and not another that `out=` gives."""
+    target = schema_of(call).arguments[0]
+    return target.alias_info is not None and target.alias_info.is_write
+
+
 def _accumulates(call: Call) -> bool:
     """Whether an index_put or a put adds to what is there."""
-    named = any(argument.name == "accumulate" for argument in schema_of(call).arguments)
-    return named and bool(call["accumulate"])
+    return bool(argument(call, "accumulate", absent=False))
 
 
 def schema_of(call: Call) -> FunctionSchema:
@@ -129,16 +147,22 @@ METADATA = (
         "_nested_get_min_seqlen _nested_get_offsets _nested_get_ragged_idx _nested_tensor_size _nested_tensor_strides "
         "_nested_tensor_storage_offsets _assert_async _assert_scalar _assert_tensor_metadata _functional_assert_async "
         "_functional_assert_scalar sym_constrain_range sym_constrain_range_for_size _functional_sym_constrain_range "
-        "_functional_sym_constrain_range_for_size _make_dep_token"
+        "_functional_sym_constrain_range_for_size _make_dep_token _fused_sdp_choice _print"
     ),
     *(f"prim::{name}" for name in ("device", "dtype", "layout", "itemsize", "nbytes", "requires_grad", "data")),
+    *(f"mempool::{name}" for name in ("begin", "end")),
+    *(f"streams::{name}_{what}" for name in ("wait", "synchronize") for what in ("event", "stream")),
+    *(f"streams::{name}" for name in ("fork", "join", "record_event", "record_stream", "sync_dealloc")),
+    "streams::synchronize_device",
     *("profiler::_record_function_enter", "profiler::_record_function_enter_new", "profiler::_record_function_exit"),
 )
 """What only looks at a tensor's form, or waits for one scalar."""
 
 free(*VIEWS, *METADATA)
+free(*prims("broadcast_in_dim collapse_view squeeze transpose view_of view_of_dtype split_dim real imag conj item"))
 # These change which memory a tensor means, and move none of it.
 free(aten.set_, aten.resize_, aten.resize_as_, aten._resize_output_, aten.record_stream, aten._pin_memory)
+free(*operators("set resize resize_as _resize_output"), *prims("as_strided resize"), "aten::shallow_copy_data_")
 free(aten._efficientzerotensor)  # zeros that have no storage
 free("_c10d_functional::wait_tensor", "_c10d_functional_autograd::wait_tensor")
 free(nn.Identity)
@@ -148,6 +172,7 @@ free(nn.Identity)
 
 handles(aten.empty, aten.empty_like, aten.empty_strided, aten.empty_permuted, traffic=nothing_moves)(moves)
 handles(aten.new_empty, aten.new_empty_strided, traffic=nothing_moves)(moves)
+handles(*prims("empty empty_strided empty_permuted"), traffic=nothing_moves)(moves)
 
 FILLS = operators(
     "zeros ones full scalar_tensor eye arange range linspace logspace tril_indices triu_indices fft_fftfreq "
@@ -161,6 +186,7 @@ RANDOM_FILLS = (
         "_fill_mem_eff_dropout_mask_"
     ),
     aten.bernoulli.p,
+    *prims("full full_like fill scalar_tensor iota normal uniform"),
 )
 handles(*FILLS, *RANDOM_FILLS, traffic=sources_only)(moves)
 # Draws whose parameters are tensors read them; the in-place forms only write.
@@ -179,13 +205,14 @@ COPIES = (
         "mkldnn_reorder_conv3d_weight to_mkldnn _nested_tensor_from_mask _nested_tensor_from_mask_left_aligned "
         "to_padded_tensor _nested_tensor_from_tensor_list _nested_from_padded _nested_from_padded_and_nested_example "
         "_jagged_to_padded_dense_forward _padded_dense_to_jagged_forward _nested_select_backward select_backward "
-        "slice_backward diagonal_backward masked_scatter_backward"
+        "slice_backward diagonal_backward masked_scatter_backward _copy_from_and_resize"
     ),
-    aten.repeat_interleave.Tensor,
+    *(aten.repeat_interleave.Tensor, aten.repeat_interleave.Tensor_out),
+    *prims("clone cat collapse convert_element_type copy_strided device_put reshape rev as_strided_scatter"),
 )
 handles(*COPIES)(moves)
 handles(aten.copy, aten._foreach_copy, traffic=sources_only)(moves)
-handles(aten.masked_scatter, traffic=overwrites)(moves)
+handles(aten.masked_scatter, "prims::copy_to", traffic=overwrites)(moves)
 handles(nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle, traffic=moves_if_copied)(moves)
 
 VIEW_COPIES = operators(
@@ -194,7 +221,7 @@ VIEW_COPIES = operators(
     "transpose_copy unbind_copy unfold_copy unsqueeze_copy view_copy view_as_complex_copy view_as_real_copy "
     "_fw_primal_copy _make_dual_copy indices_copy values_copy _indices_copy _values_copy crow_indices_copy "
     "col_indices_copy ccol_indices_copy row_indices_copy _nested_get_values_copy _nested_view_from_buffer_copy "
-    "_nested_view_from_jagged_copy"
+    "_nested_view_from_jagged_copy _conj_copy _neg_view_copy"
 )
 LOOKUPS = operators("index _unsafe_index _unsafe_masked_index index_select gather take masked_select")
 handles(*VIEW_COPIES, *LOOKUPS, traffic=picks)(moves)
@@ -266,6 +293,7 @@ def _accumulate(call: Call, elements: int) -> Work:
 
 handles(aten.scatter.src, aten.scatter.value, traffic=touches(_index_elements))(moves)
 handles(aten.scatter_.src, aten.scatter_.value, traffic=touches(_index_elements))(moves)
+handles(aten.scatter.src_out, aten.scatter.value_out, traffic=touches(_index_elements))(moves)
 handles(aten.index_copy, traffic=touches(_source_elements))(moves)
 handles(aten.index_fill, traffic=touches(_filled_slices))(moves)
 
@@ -288,6 +316,7 @@ def _(call: Call) -> Work:
 @handles(aten.scatter_add, traffic=touches(_index_elements, reads_target=True))
 @handles(aten.scatter.reduce, aten.scatter.value_reduce, traffic=touches(_index_elements, reads_target=True))
 @handles(aten.scatter_.reduce, aten.scatter_.value_reduce, traffic=touches(_index_elements, reads_target=True))
+@handles(aten.scatter.reduce_out, aten.scatter.value_reduce_out, traffic=touches(_index_elements, reads_target=True))
 def _(call: Call) -> Work:
     return _accumulate(call, _index_elements(call))
 

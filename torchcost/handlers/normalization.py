@@ -10,9 +10,9 @@ from torch import nn
 
 from torchcost.handlers.batch_normalization import batch_norm, tracks, with_state
 from torchcost.handlers.call import Call
-from torchcost.handlers.pointwise import operators
+from torchcost.handlers.pointwise import Operations, operators
 from torchcost.handlers.registry import handles
-from torchcost.handlers.sizes import most
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import Traffic, first_output_only
 from torchcost.handlers.work import Work, formula
 
@@ -39,12 +39,14 @@ def layer_norm(*, elements: int, rows: int, affine: int) -> Work:
 
 
 @formula
-def rms_norm(*, elements: int, rows: int, affine: int) -> Work:
+def rms_norm(*, elements: int, rows: int, affine: int, addition: int, product: int) -> Work:
     """y[i] = x[i] / sqrt(mean of x squared + eps) * weight: square, mean and scaling; eps and reciprocal root a row.
 
-    other_flops = 3 * elements + 2 * rows + affine * elements
+    An `addition` (or named function) and a `product` are 1 operation each, of complex numbers 2 and 6.
+
+    other_flops = (2 * addition + product) * elements + 2 * addition * rows + affine * product * elements
     """
-    return Work(other_flops=3 * elements + 2 * rows + affine * elements)
+    return Work(other_flops=(2 * addition + product) * elements + 2 * addition * rows + affine * product * elements)
 
 
 @formula
@@ -70,14 +72,16 @@ def layer_norm_backward(
 
     normalized = 2 * elements if input_grad or weight_grad else 0
     dx = (7 + weight) * elements if input_grad else 0
-    dweight = 2 * elements - columns if weight_grad else 0
-    dbias = elements - columns if bias_grad else 0
+    later = elements - columns if elements > columns else 0
+    dweight = elements + later if weight_grad else 0
+    dbias = later if bias_grad else 0
     other_flops = normalized + dx + dweight + dbias
     """
     normalized = 2 * elements if input_grad or weight_grad else 0
     dx = (7 + weight) * elements if input_grad else 0
-    dweight = 2 * elements - columns if weight_grad else 0
-    dbias = elements - columns if bias_grad else 0
+    later = most(elements - columns, 0)  # what the sums over the rows add to their first terms
+    dweight = elements + later if weight_grad else 0
+    dbias = later if bias_grad else 0
     return Work(other_flops=normalized + dx + dweight + dbias)
 
 
@@ -87,12 +91,13 @@ def rms_norm_backward(*, elements: int, columns: int, weight: bool, input_grad: 
 
     normalized = elements if input_grad or weight_grad else 0
     dx = (5 + weight) * elements if input_grad else 0
-    dweight = 2 * elements - columns if weight_grad else 0
+    later = elements - columns if elements > columns else 0
+    dweight = elements + later if weight_grad else 0
     other_flops = normalized + dx + dweight
     """
     normalized = elements if input_grad or weight_grad else 0
     dx = (5 + weight) * elements if input_grad else 0
-    dweight = 2 * elements - columns if weight_grad else 0
+    dweight = elements + most(elements - columns, 0) if weight_grad else 0
     return Work(other_flops=normalized + dx + dweight)
 
 
@@ -123,12 +128,17 @@ def _(call: Call) -> Work:
 
 @handles(nn.RMSNorm)
 def _(call: Call) -> Work:
-    return rms_norm(**_normalized(call, call.module.normalized_shape), affine=_given(call.module.weight))
+    return _rms_norm(call, call.module.normalized_shape, call.module.weight)
 
 
 @handles(*operators("_fused_rms_norm"), traffic=first_output_only)
 def _(call: Call) -> Work:
-    return rms_norm(**_normalized(call, call["normalized_shape"]), affine=_given(call["weight"]))
+    return _rms_norm(call, call["normalized_shape"], call["weight"])
+
+
+def _rms_norm(call: Call, shape: Sequence[int], weight: torch.Tensor | None) -> Work:
+    addition, product = (one.flops(call.out.dtype) for one in (Operations(sums=1), Operations(products=1)))
+    return rms_norm(**_normalized(call, shape), affine=_given(weight), addition=addition, product=product)
 
 
 def _normalized(call: Call, shape: Sequence[int]) -> dict[str, int]:
@@ -150,7 +160,7 @@ def _instance_statistics(call: Call) -> Traffic:
 @handles(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, traffic=_instance_statistics)
 def _(call: Call) -> Work:
     module, shape = call.module, call.input.shape
-    rows = prod(shape[: 1 if len(shape) == module._get_no_batch_dim() else 2])
+    rows = prod(shape[: 1 if len(shape) == module._get_no_batch_dim() else 2]) * least(call.elements, 1)
     if module.track_running_stats and not module.training:
         return batch_norm(elements=call.elements, channels=rows, training=False, tracked=False)
     affine = _given(module.weight, module.bias)

@@ -13,10 +13,20 @@ from torch._ops import OpOverloadPacket
 
 from torchcost.handlers.call import Call, tensors_in
 from torchcost.handlers.registry import handles
-from torchcost.handlers.traffic import Traffic, every_operand_once
+from torchcost.handlers.traffic import Traffic, computed_elements, every_operand_once
 from torchcost.handlers.work import Work, formula
 
-__all__ = ["Operations", "argument", "computes", "elementwise", "operations", "operators", "pointwise", "real_flops"]
+__all__ = [
+    "Operations",
+    "argument",
+    "computes",
+    "elementwise",
+    "operations",
+    "operators",
+    "pointwise",
+    "prims",
+    "real_flops",
+]
 
 
 class Operations(NamedTuple):
@@ -50,12 +60,15 @@ def pointwise(*, elements: int, each: int) -> Work:
 
 
 def elementwise(call: Call, each: Operations) -> Work:
-    """Every element by the same operations: of the first output, or of each tensor in a `_foreach_` list."""
+    """Every element by the same operations: of the first output, or of each tensor in a `_foreach_` list.
+
+    Of a sparse result these are the values it stores.
+    """
     results = _results(call)
     flops = {each.flops(result.dtype) for result in results}
     if len(flops) == 1:
-        return pointwise(elements=sum(result.numel() for result in results), each=flops.pop())
-    return pointwise(elements=sum(result.numel() * each.flops(result.dtype) for result in results), each=1)
+        return pointwise(elements=sum(map(computed_elements, results)), each=flops.pop())
+    return pointwise(elements=sum(computed_elements(y) * each.flops(y.dtype) for y in results), each=1)
 
 
 def _results(call: Call) -> Sequence[torch.Tensor]:
@@ -92,6 +105,11 @@ def operators(names: str) -> list[OpOverloadPacket]:
 def _known() -> frozenset[str]:
     names = torch._C._dispatch_get_all_op_names()
     return frozenset(name.removeprefix("aten::").split(".")[0] for name in names if name.startswith("aten::"))
+
+
+def prims(names: str) -> list[str]:
+    """The operators that forward-mode differentiation and other decompositions run in aten's stead, by name."""
+    return [f"prims::{name}" for name in names.split()]
 
 
 def computes(equation: str, *targets: Any, traffic: Callable[[Call], Traffic] = every_operand_once) -> None:

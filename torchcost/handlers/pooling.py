@@ -100,7 +100,7 @@ FRACTIONAL_MAX_POOLS: Mapping[int, Sequence[Any]] = {
     3: (nn.FractionalMaxPool3d, aten.fractional_max_pool3d),
 }
 AVG_POOLS: Mapping[int, Sequence[Any]] = {
-    1: (nn.AvgPool1d,),
+    1: (nn.AvgPool1d, aten.avg_pool1d.out),
     2: (nn.AvgPool2d, aten.avg_pool2d),
     3: (nn.AvgPool3d, aten.avg_pool3d),
 }
@@ -150,9 +150,13 @@ for _dimensions, _targets in AVG_POOL_BACKWARDS.items():
 # --- windows that divide the input into a given number of outputs ----------------------------------------------------
 
 ADAPTIVE_AVG_POOLS: Mapping[int, Sequence[Any]] = {
-    1: (nn.AdaptiveAvgPool1d,),
-    2: (nn.AdaptiveAvgPool2d, *operators("_adaptive_avg_pool2d mkldnn_adaptive_avg_pool2d")),
-    3: (nn.AdaptiveAvgPool3d, aten._adaptive_avg_pool3d),
+    1: (nn.AdaptiveAvgPool1d, aten.adaptive_avg_pool1d.out),
+    2: (
+        nn.AdaptiveAvgPool2d,
+        aten.adaptive_avg_pool2d.out,
+        *operators("_adaptive_avg_pool2d mkldnn_adaptive_avg_pool2d"),
+    ),
+    3: (nn.AdaptiveAvgPool3d, aten.adaptive_avg_pool3d.out, aten._adaptive_avg_pool3d),
 }
 ADAPTIVE_MAX_POOLS: Mapping[int, Sequence[Any]] = {
     1: (nn.AdaptiveMaxPool1d,),
@@ -161,7 +165,7 @@ ADAPTIVE_MAX_POOLS: Mapping[int, Sequence[Any]] = {
 }
 ADAPTIVE_AVG_POOL_BACKWARDS: Mapping[int, Sequence[Any]] = {
     2: operators("_adaptive_avg_pool2d_backward mkldnn_adaptive_avg_pool2d_backward"),
-    3: operators("_adaptive_avg_pool3d_backward"),
+    3: (aten._adaptive_avg_pool3d_backward, aten.adaptive_avg_pool3d_backward.grad_input),
 }
 
 

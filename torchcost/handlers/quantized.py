@@ -5,21 +5,27 @@ Packed weights are objects of the quantized engine and no tensors: their shapes 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from torchcost.handlers.activation import EQUATIONS, GELU, GELU_TANH
 from torchcost.handlers.call import Call
 from torchcost.handlers.convolution import convolved, transposed
 from torchcost.handlers.dense import matmul
 from torchcost.handlers.movement import moves
-from torchcost.handlers.pointwise import computes
+from torchcost.handlers.pointwise import argument, computes, operations
 from torchcost.handlers.registry import free, handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import Access, Traffic, every_operand_once, nothing_moves
 from torchcost.handlers.work import Work, formula
+
+__all__ = ["fused_equation"]
 
 aten = torch.ops.aten
 
@@ -31,14 +37,14 @@ def dynamic_linear(*, rows: int, depth: int, columns: int, bias: bool, each: int
     `each` more operations an output (1 for a fused ReLU). The quantized values are integers: none.
 
     macs = rows * depth * columns
-    adds = macs if bias else macs - rows * columns
+    adds = macs if bias else rows * columns * most(depth - 1, 0)
     other_flops = 2 * rows * depth + (1 + each) * rows * columns
     streamed = rows * depth
     """
     macs, outputs = rows * depth * columns, rows * columns
     return Work(
         macs=macs,
-        adds=macs if bias else macs - outputs,
+        adds=macs if bias else outputs * most(depth - 1, 0),
         other_flops=2 * rows * depth + (1 + each) * outputs,
         streamed=rows * depth,
     )
@@ -49,14 +55,13 @@ def weight_only_linear(*, rows: int, depth: int, columns: int, each_weight: int,
     """y = x (s (w - z)), dequantized on the way: `each_weight` operations a weight, or `each_output` an output.
 
     macs = rows * depth * columns
-    adds = macs - rows * columns
+    adds = rows * columns * most(depth - 1, 0)
     other_flops = each_weight * depth * columns + each_output * rows * columns
     streamed = rows * depth
     """
-    macs = rows * depth * columns
     return Work(
-        macs=macs,
-        adds=macs - rows * columns,
+        macs=rows * depth * columns,
+        adds=rows * columns * most(depth - 1, 0),
         other_flops=each_weight * depth * columns + each_output * rows * columns,
         streamed=rows * depth,
     )
@@ -75,9 +80,9 @@ def extremes(*, elements: int) -> Work:
 def dequantized_sums(*, picked: int, outputs: int, weighted: bool) -> Work:
     """y = sum over a bag of s q + z: 2 operations an element looked up, a product if weighted, one sum less a bag.
 
-    other_flops = picked * (2 + weighted) + picked - outputs
+    other_flops = picked * (2 + weighted) + most(picked - outputs, 0)
     """
-    return Work(other_flops=picked * (2 + weighted) + picked - outputs)
+    return Work(other_flops=picked * (2 + weighted) + most(picked - outputs, 0))
 
 
 # --- packed weights --------------------------------------------------------------------------------------------------
@@ -227,6 +232,81 @@ def _(call: Call) -> Work:
     return dynamic_linear(rows=rows, depth=call["in_features"], columns=call["out_features"], bias=False, each=0)
 
 
+@handles("quantized::int4mm_packed_weight_cpu")
+def _(call: Call) -> Work:
+    """Each weight is (w - z) s before it is used."""
+    return _weight_only(call, each_weight=2, each_output=0)
+
+
+# --- oneDNN's, whose packed weights are tensors ----------------------------------------------------------------------
+
+UNARY: Mapping[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "hardtanh": nn.Hardtanh,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+    "sigmoid": nn.Sigmoid,
+    "swish": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+"""What may follow a fused product, by the names that oneDNN's operators are given; GELU stands apart."""
+
+BINARY = {"none": 0, "add": 1, "sum": 1}
+"""Operations that join another tensor to a fused product."""
+
+
+@handles("onednn::qlinear_pointwise")
+def _(call: Call) -> Work:
+    depth, columns = call["qw"].shape
+    rows = prod(call.input.shape[:-1])
+    return matmul(batch=1, rows=rows, depth=depth, columns=columns, bias=call["bias"] is not None, each=_rescaled(call))
+
+
+@handles("onednn::qconv_pointwise", *(f"onednn::qconv{n}d_pointwise" for n in (1, 2, 3)))
+def _(call: Call) -> Work:
+    shape = _shape(call["qw"], call.input)
+    return convolved(call.input, shape, call.out, bias=call["bias"] is not None, each=_rescaled(call))
+
+
+def _rescaled(call: Call) -> int:
+    """Of a float result the scale (1), and what is fused to it; an integer one is no floating-point operation."""
+    if not call.out.is_floating_point():
+        return 0
+    fused = _given(call, "post_op_name unary_post_op attr unary_attr")
+    algorithm = _given(call, "post_op_algorithm unary_post_op_algorithm algorithm unary_algorithm")
+    return 1 + BINARY[_given(call, "binary_post_op binary_attr")] + sum(operations(fused_equation(fused, algorithm)))
+
+
+def _given(call: Call, names: str) -> str:
+    """The argument that has one of these names in its overload; "none" also where it has none of them."""
+    return next((value for name in names.split() if (value := argument(call, name))), "none")
+
+
+def fused_equation(fused: str, algorithm: str) -> str:
+    if fused == "none":
+        return "x"
+    if fused == "gelu":
+        return GELU_TANH if algorithm == "tanh" else GELU
+    return next(equation for equation, targets in EQUATIONS.items() if UNARY[fused] in targets)
+
+
+@handles("onednn::linear_dynamic_fp16")
+def _(call: Call) -> Work:
+    return _half(call, each=0)
+
+
+@handles("onednn::linear_relu_dynamic_fp16")
+def _(call: Call) -> Work:
+    return _half(call, each=1)
+
+
+def _half(call: Call, *, each: int) -> Work:
+    depth, columns = call["w"].shape
+    rows = prod(call.input.shape[:-1])
+    return matmul(batch=1, rows=rows, depth=depth, columns=columns, bias=call["bias"] is not None, each=each)
+
+
 # --- between floats and integers -------------------------------------------------------------------------------------
 
 computes("(q - zero_point) * scale", aten.dequantize)
@@ -276,6 +356,8 @@ LEGACY_PACKING = """
     conv_transpose1d_prepack conv_transpose2d_prepack conv_transpose3d_prepack _wrapped_linear_prepack
 """
 EMBEDDING_PACKING = [f"embedding_bag_{bits}_prepack" for bits in ("byte", "4bit", "2bit")]
+ONEDNN = "qlinear_prepack qconv_prepack linear_prepack_fp16 qadd qadd_relu qmul qbatch_norm2d"
+handles(*(f"onednn::{name}" for name in ONEDNN.split()), "sparse::qlinear_prepack", "_quantized::add")(moves)
 handles(*(f"_quantized::{name}" for name in LEGACY_PACKING.split()))(moves)
 handles(*(f"quantized::{name}{end}" for name in EMBEDDING_PACKING for end in ("", "_with_rowwise_min_max")))(moves)
 computes("q * scale + zero_point", *(f"quantized::embedding_bag_{bits}_unpack" for bits in ("byte", "4bit", "2bit")))

@@ -7,7 +7,7 @@ from math import prod
 import torch
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.recurrent import KINDS, recurrent
+from torchcost.handlers.recurrent import forward_of, recurrent
 from torchcost.handlers.registry import handles
 from torchcost.handlers.work import Work
 
@@ -24,7 +24,7 @@ def _recurrent(
     bias: bool = True,
     dropout: bool = False,
 ) -> Work:
-    gates, each, _ = KINDS[kind]
+    gates, each = forward_of(kind, state.dtype)
     hidden = state.shape[-1]
     return recurrent(
         steps=prod(x.shape[:-1]),

@@ -12,20 +12,27 @@ from torch.nn.utils.rnn import PackedSequence
 
 from torchcost.handlers.call import Call, tensors_in
 from torchcost.handlers.movement import moves, picks
-from torchcost.handlers.pointwise import real_flops
+from torchcost.handlers.pointwise import Operations, real_flops
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only, first_outputs
 from torchcost.handlers.work import Work, formula
 
-__all__ = ["KINDS", "recurrent"]
+__all__ = ["forward_of", "recurrent"]
 
 aten = torch.ops.aten
 
-KINDS = {"LSTM": (4, 22, 23), "GRU": (3, 16, 17), "RNN_TANH": (1, 2, 4), "RNN_RELU": (1, 2, 2)}
+KINDS = {
+    "LSTM": (4, Operations(sums=16, products=3, quotients=3), 23),
+    "GRU": (3, Operations(sums=12, products=2, quotients=2), 17),
+    "RNN_TANH": (1, Operations(sums=2), 4),
+    "RNN_RELU": (1, Operations(sums=2), 2),
+}
 """Gates; operations a unit and step forward, and backward, beside the dot products.
 
 LSTM: the sum of both products (4 gates), 3 sigmoids of 4, 2 tanh, c = f c + i g (3), h = o tanh c (1).
 GRU: the sums (2 gates), 2 sigmoids of 4, n = tanh(x + r h) (3), h = n + z (h - n) (3). RNN: a sum, tanh or ReLU.
+A sigmoid 1 / (1 + exp(-x)) is 3 sums and functions, and a quotient: complex numbers, which modules take, differ there.
 Backward, with the gates saved: LSTM 6 products (dh tanh c, dh o, dc g, dc i, dc c', dc f), 3 sigmoids and 2 tanh of 3
 each, 2 sums of gradients. GRU 4 products, 2 sigmoids and a tanh of 3, 4 sums. RNN tanh 3 or ReLU 1, and a sum.
 """
@@ -57,18 +64,18 @@ def recurrent(
     units = steps * directions * layers * hidden
     recurrence = units * (gates * state + projected)
     macs = steps * directions * gates * hidden * (inputs + (layers - 1) * directions * state) + recurrence
-    unbiased = 0 if bias else 2 * gates * units
-    adds = macs - unbiased - steps * directions * layers * projected
+    begun = (0 if bias else 2 * gates * units) + steps * directions * layers * projected
+    adds = macs - begun if macs > begun else 0
     other_flops = each * units + (2 * dropout * steps * (layers - 1) * directions * state)
     streamed = steps * inputs
     """
     units = steps * directions * layers * hidden
     incoming = steps * directions * gates * hidden * (inputs + (layers - 1) * directions * state)
     macs = incoming + units * (gates * state + projected)
-    unbiased = 0 if bias else 2 * gates * units
+    begun = (0 if bias else 2 * gates * units) + steps * directions * layers * projected
     return Work(
         macs=macs,
-        adds=macs - unbiased - steps * directions * layers * projected,
+        adds=most(macs - begun, 0),
         other_flops=each * units + 2 * dropout * steps * (layers - 1) * directions * state,
         streamed=steps * inputs,
     )
@@ -96,22 +103,22 @@ def recurrent_backward(
 
     units = steps * directions * layers * hidden
     features = inputs + (layers - 1) * directions * state
-    forward = steps * directions * gates * hidden * features + units * (gates * state + projected)
-    macs = forward * (1 + weight_grad)
     weights = directions * hidden * (gates * (features + layers * state) + layers * projected)
-    adds = macs - steps * directions * features - weight_grad * weights
-    bias_sums = directions * layers * gates * hidden * (steps - 1) if bias and weight_grad else 0
+    macs = steps * weights * (1 + weight_grad)
+    begun = steps * directions * features + (weight_grad * weights if steps else 0)
+    adds = macs - begun if macs > begun else 0
+    bias_sums = directions * layers * gates * hidden * (steps - 1) if bias and weight_grad and steps else 0
     other_flops = each * units + bias_sums
     streamed = steps * directions * state
     """
     units = steps * directions * layers * hidden
     features = inputs + (layers - 1) * directions * state
-    macs = (steps * directions * gates * hidden * features + units * (gates * state + projected)) * (1 + weight_grad)
     weights = directions * hidden * (gates * (features + layers * state) + layers * projected)
-    bias_sums = directions * layers * gates * hidden * (steps - 1) if bias and weight_grad else 0
+    macs = steps * weights * (1 + weight_grad)
+    bias_sums = directions * layers * gates * hidden * most(steps - 1, 0) if bias and weight_grad else 0
     return Work(
         macs=macs,
-        adds=macs - steps * directions * features - weight_grad * weights,
+        adds=most(macs - steps * directions * features - weight_grad * weights * least(steps, 1), 0),
         other_flops=each * units + bias_sums,
         streamed=steps * directions * state,
     )
@@ -141,7 +148,7 @@ def fused_cell_backward(*, units: int, each: int, bias_sums: int) -> Work:
 @handles(nn.LSTM, nn.GRU, nn.RNN)
 def _(call: Call) -> Work:
     network = call.module
-    gates, each, _ = KINDS[network.mode]
+    gates, each = forward_of(network.mode, call.out.dtype)
     return recurrent(
         steps=_steps(call.input),
         inputs=network.input_size,
@@ -155,6 +162,12 @@ def _(call: Call) -> Work:
         dropout=network.training and network.dropout > 0,
         each=each,
     )
+
+
+def forward_of(kind: str, dtype: torch.dtype) -> tuple[int, int]:
+    """The gates of a kind of network, and its operations a unit and step on numbers of this dtype."""
+    gates, each, _ = KINDS[kind]
+    return gates, each.flops(dtype)
 
 
 def _steps(x: Any) -> int:
@@ -180,17 +193,15 @@ def _(call: Call) -> Work:
 
 def _cell(call: Call, kind: str) -> Work:
     cell = call.module
-    return _layer(
-        kind, steps=prod(call.input.shape[:-1]), inputs=cell.input_size, hidden=cell.hidden_size, bias=cell.bias
-    )
+    return _layer(kind, call.input, hidden=cell.hidden_size, bias=cell.bias)
 
 
-def _layer(kind: str, *, steps: int, inputs: int, hidden: int, bias: bool) -> Work:
+def _layer(kind: str, x: torch.Tensor, *, hidden: int, bias: bool) -> Work:
     """One layer in one direction."""
-    gates, each, _ = KINDS[kind]
+    gates, each = forward_of(kind, x.dtype)
     return recurrent(
-        steps=steps,
-        inputs=inputs,
+        steps=prod(x.shape[:-1]),
+        inputs=x.shape[-1],
         hidden=hidden,
         state=hidden,
         projected=0,
@@ -213,14 +224,7 @@ _hidden_and_cell = first_outputs(2)
 
 @handles(aten.mkldnn_rnn_layer, traffic=_states_only)
 def _(call: Call) -> Work:
-    x = call.input
-    return _layer(
-        MODES[call["mode"]],
-        steps=prod(x.shape[:-1]),
-        inputs=x.shape[-1],
-        hidden=call["hidden_size"],
-        bias=call["has_biases"],
-    )
+    return _layer(MODES[call["mode"]], call.input, hidden=call["hidden_size"], bias=call["has_biases"])
 
 
 def _gradients(call: Call) -> Traffic:
@@ -260,9 +264,12 @@ def _(call: Call) -> Work:
 
 
 def _whole_network(call: Call, *, projected: int) -> Work:
-    gates, each, _ = KINDS[MODES[call["mode"]]]
-    dropout = bool(call["train"] and call["dropout"] > 0)
-    return recurrent(**_network(call, projected), gates=gates, dropout=dropout, each=each)
+    gates, each = forward_of(MODES[call["mode"]], call.input.dtype)
+    return recurrent(**_network(call, projected), gates=gates, dropout=_drops(call), each=each)
+
+
+def _drops(call: Call) -> bool:
+    return bool(call["train"] and call["dropout"] > 0)
 
 
 @handles(aten._cudnn_rnn_backward)
@@ -306,8 +313,8 @@ def _sizes(call: Call, *, hidden: int, projected: int, bias: bool) -> dict[str, 
 def _(call: Call) -> Work:
     hidden = call["hx"][0].shape[-1]
     terms = _sizes(call, hidden=hidden, projected=0, bias=call["has_biases"])
-    gates, each, _ = KINDS["LSTM"]
-    return recurrent(**terms, gates=gates, dropout=bool(call["train"] and call["dropout"] > 0), each=each)
+    gates, each = forward_of("LSTM", call.input.dtype)
+    return recurrent(**terms, gates=gates, dropout=_drops(call), each=each)
 
 
 @handles(aten.lstm_mps_backward)
@@ -336,8 +343,8 @@ def _(call: Call) -> Work:
 
 
 def _fused(call: Call, kind: str, state: torch.Tensor) -> Work:
-    gates, each, _ = KINDS[kind]
     biases = sum(call[name] is not None for name in ("input_bias", "hidden_bias"))
+    gates, each = forward_of(kind, state.dtype)
     return fused_cell(units=state.numel(), gates=gates, each=each, biases=biases)
 
 
@@ -351,5 +358,5 @@ def _(call: Call) -> Work:
 def _(call: Call) -> Work:
     """The gradients of both biases are summed over the batch inside."""
     grad = call["grad_hy"]
-    sums = 2 * 3 * (grad.numel() - grad.shape[-1]) * real_flops(grad) if call["has_bias"] else 0
+    sums = 2 * 3 * most(grad.numel() - grad.shape[-1], 0) * real_flops(grad) if call["has_bias"] else 0
     return fused_cell_backward(units=grad.numel(), each=KINDS["GRU"][2], bias_sums=sums)

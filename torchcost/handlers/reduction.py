@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.pointwise import Operations, argument, elementwise, operations, operators, real_flops
+from torchcost.handlers.pointwise import Operations, argument, elementwise, operations, operators, prims, real_flops
 from torchcost.handlers.registry import handles
 from torchcost.handlers.sizes import least
-from torchcost.handlers.traffic import Traffic, access, every_operand_once, first_output_only
+from torchcost.handlers.traffic import Traffic, access, computed_elements, every_operand_once, first_output_only
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["fold"]
@@ -99,12 +99,12 @@ DECOMPOSED: Mapping[type[nn.Module], str] = {
 PRODUCT = Operations(products=1)
 
 
-@handles(aten.sum, aten.nansum)
+@handles(aten.sum, aten.nansum, *prims("sum amax amin"))
 def _(call: Call) -> Work:
     return _fold(call.input, call.out, each=real_flops(call.out))
 
 
-@handles(aten.prod)
+@handles(aten.prod, "prims::prod")
 def _(call: Call) -> Work:
     return _fold(call.input, call.out, each=PRODUCT.flops(call.out.dtype))
 
@@ -128,12 +128,13 @@ def _(call: Call) -> Work:
 
 @handles(aten.mean)
 def _(call: Call) -> Work:
-    return mean(elements=call.input.numel(), each=real_flops(call.out))
+    return mean(elements=computed_elements(call.input), each=real_flops(call.out))
 
 
 def _fold(x: torch.Tensor, y: torch.Tensor, *, each: int) -> Work:
-    """An empty input has results, but nothing to fold."""
-    return fold(elements=x.numel(), results=least(x.numel(), y.numel()), each=each)
+    """An empty input has results, but nothing to fold; of a sparse one what it stores is folded."""
+    elements = computed_elements(x)
+    return fold(elements=elements, results=least(elements, computed_elements(y)), each=each)
 
 
 def _diagonal(call: Call) -> Traffic:
@@ -143,11 +144,12 @@ def _diagonal(call: Call) -> Traffic:
 
 @handles(aten.trace, traffic=_diagonal)
 def _(call: Call) -> Work:
-    return fold(elements=least(*call.input.shape), results=1, each=real_flops(call.out))
+    diagonal = least(*call.input.shape)
+    return fold(elements=diagonal, results=least(diagonal, 1), each=real_flops(call.out))
 
 
 @handles(aten.any, aten.all, aten.argmax, aten.argmin, aten.count_nonzero, aten.searchsorted, aten.bucketize)
-@handles(*operators("_is_all_true _is_any_true hash_tensor"))
+@handles(*operators("_is_all_true _is_any_true hash_tensor"), "prims::xor_sum")
 def _(call: Call) -> Work:
     """The results are integers or bools: no floating-point operation."""
     return Work()
@@ -156,7 +158,7 @@ def _(call: Call) -> Work:
 # --- variances and norms ---------------------------------------------------------------------------------------------
 
 
-@handles(aten.var, aten.var_mean)
+@handles(aten.var, aten.var_mean, "prims::var")
 def _(call: Call) -> Work:
     return _variance(call, root=False)
 
@@ -199,9 +201,11 @@ def _(call: Call) -> Work:
 @handles(aten.dist)
 def _(call: Call) -> Work:
     """The norm of a difference, of the shapes' common one."""
-    shape = torch.broadcast_shapes(call["self"].shape, call["other"].shape)
-    before, after = _terms(call["p"], call.is_complex)
-    return norm(elements=prod(shape), results=1, before=before + 1, after=after)
+    x, y = call["self"], call["other"]
+    elements = prod(torch.broadcast_shapes(x.shape, y.shape))
+    before, after = _terms(call["p"], x.is_complex() or y.is_complex())
+    difference = Operations(sums=1).flops(torch.result_type(x, y))
+    return norm(elements=elements, results=least(elements, 1), before=before + difference, after=after)
 
 
 @handles(aten.renorm)
@@ -213,7 +217,7 @@ def _(call: Call) -> Work:
 
 
 def _norm(xs: Sequence[torch.Tensor], ys: Sequence[torch.Tensor], p: float | None, *, root: bool = True) -> Work:
-    elements, results = sum(x.numel() for x in xs), sum(y.numel() for y in ys)
+    elements, results = sum(map(computed_elements, xs)), sum(y.numel() for y in ys)
     before, after = _terms(2 if p is None else p, any(x.is_complex() for x in xs))
     return norm(elements=elements, results=least(elements, results), before=before, after=after if root else 0)
 

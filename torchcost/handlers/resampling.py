@@ -15,6 +15,7 @@ from torchcost.handlers.movement import accumulate, moves, schema_of
 from torchcost.handlers.pointwise import operators, real_flops
 from torchcost.handlers.pooling import adaptive_avg_pool, window_sum
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import most
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["affine_grid", "interpolate", "interpolate_backward", "sampling_backward"]
@@ -59,9 +60,9 @@ def affine_grid(*, coordinates: int, depth: int) -> Work:
     """grid[n, o, axis] = sum over k of base[o, k] theta[n, axis, k], with base = (x, y, 1) or (x, y, z, 1).
 
     macs = coordinates * depth
-    adds = macs - coordinates
+    adds = coordinates * most(depth - 1, 0)
     """
-    return Work(macs=coordinates * depth, adds=coordinates * depth - coordinates)
+    return Work(macs=coordinates * depth, adds=coordinates * most(depth - 1, 0))
 
 
 # --- interpolation ---------------------------------------------------------------------------------------------------

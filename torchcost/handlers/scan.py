@@ -12,6 +12,8 @@ from torchcost.handlers.sizes import ceil_log2, most
 from torchcost.handlers.traffic import first_output_only
 from torchcost.handlers.work import Work, formula
 
+__all__ = ["order"]
+
 aten = torch.ops.aten
 
 

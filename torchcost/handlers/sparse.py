@@ -7,15 +7,32 @@ from math import prod
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from torchcost.handlers.call import Call
-from torchcost.handlers.movement import moves
-from torchcost.handlers.pointwise import real_flops
+from torchcost.handlers.call import Call, tensors_in
+from torchcost.handlers.movement import is_in_place, moves, picks
+from torchcost.handlers.pointwise import Operations, operators, real_flops
 from torchcost.handlers.registry import free, handles
-from torchcost.handlers.sizes import most
-from torchcost.handlers.traffic import SPARSE_LAYOUTS, first_output_only, stored_elements
+from torchcost.handlers.scan import order
+from torchcost.handlers.sizes import ceil_log2, least, most
+from torchcost.handlers.traffic import (
+    Traffic,
+    access,
+    computed_elements,
+    every_operand_once,
+    first_output_only,
+    is_sparse,
+    stored_elements,
+)
 from torchcost.handlers.work import Work, formula
 
-__all__ = ["is_sparse", "nested_sizes", "sparse_product"]
+__all__ = [
+    "adds_sparse",
+    "is_sparse",
+    "is_strided_nested",
+    "lands_on_stored",
+    "nested_sizes",
+    "sparse_product",
+    "sparse_sum",
+]
 
 aten = torch.ops.aten
 
@@ -37,11 +54,11 @@ def sampled_matmul(*, stored: int, depth: int, bias: bool) -> Work:
     """y[i, j] = c[i, j] + sum over k of x[i, k] w[k, j], only where the sparse matrix stores a value.
 
     macs = stored * depth
-    adds = macs if bias else macs - stored
+    adds = macs if bias else stored * most(depth - 1, 0)
     streamed = stored
     """
     macs = stored * depth
-    return Work(macs=macs, adds=macs if bias else macs - stored, streamed=stored)
+    return Work(macs=macs, adds=macs if bias else stored * most(depth - 1, 0), streamed=stored)
 
 
 @formula
@@ -64,12 +81,21 @@ def mean_matmul(*, stored: int, columns: int, outputs: int) -> Work:
 
 
 @formula
-def merged(*, falling: int, addition: int) -> Work:
-    """Values that fall on one place are added: one addition for each that is `falling` on an occupied one.
+def merged(*, falling: int, each: int) -> Work:
+    """Values that fall on one place are added, or multiplied: `each` for one that is `falling` on an occupied one.
 
-    other_flops = addition * falling
+    other_flops = each * falling
     """
-    return Work(other_flops=addition * falling)
+    return Work(other_flops=each * falling)
+
+
+@formula
+def sparse_addition(*, meeting: int, scaled: int, addition: int, product: int) -> Work:
+    """y = x + alpha s: an addition for each value of s `meeting` one of x, a product for each that is `scaled`.
+
+    other_flops = addition * meeting + product * scaled
+    """
+    return Work(other_flops=addition * meeting + product * scaled)
 
 
 @formula
@@ -82,10 +108,6 @@ def stored_softmax(*, stored: int, each: int) -> Work:
 
 
 # --- products --------------------------------------------------------------------------------------------------------
-
-
-def is_sparse(tensor: torch.Tensor) -> bool:
-    return tensor.layout in SPARSE_LAYOUTS
 
 
 def sparse_product(x: torch.Tensor, w: torch.Tensor, *, rows: int, columns: int, bias: bool) -> Work:
@@ -146,6 +168,12 @@ def _(call: Call) -> Work:
     return sparse_matmul(stored=call["weight"].numel(), others=prod(x.shape[:-1]), streamed=x.numel())
 
 
+@handles(*operators("_sparse_semi_structured_tile"))
+def _(call: Call) -> Work:
+    """The largest of each tile of 4 x 4 are kept: its 16 values are put in order."""
+    return order(elements=call.input.numel(), comparisons=ceil_log2(16))
+
+
 @handles(aten._cslt_sparse_mm)
 def _(call: Call) -> Work:
     """The packed factor mixes values and places: half of the depth is stored."""
@@ -156,11 +184,48 @@ def _(call: Call) -> Work:
 # --- sums and softmax ------------------------------------------------------------------------------------------------
 
 
+def sparse_sum(call: Call, *, scaled: bool) -> Work:
+    """x + alpha s, one of them or both sparse: what both hold before, less what the result holds, has met.
+
+    In place the x that was is gone: at most all of the smaller one meets the other.
+    """
+    x, s, y = map(computed_elements, (call["self"], call["other"], call.out))
+    return sparse_addition(
+        meeting=least(x + s - y, least(x, s)),
+        scaled=s if scaled else 0,
+        addition=real_flops(call.out),
+        product=Operations(products=1).flops(call.out.dtype),
+    )
+
+
+def lands_on_stored(call: Call) -> Traffic:
+    """As every operand once, but a dense tensor that a sparse one is added to in place only where that one stores."""
+    traffic = every_operand_once(call)
+    if not is_in_place(call) or is_sparse(call["self"]) or not adds_sparse(call):
+        return traffic
+    touched = access(call, call["self"], least(stored_elements(call["self"]), stored_elements(call["other"])))
+    return Traffic(reads=(touched, *traffic.reads[1:]), writes=(touched,))
+
+
+def adds_sparse(call: Call) -> bool:
+    """Whether a sum has a sparse operand."""
+    return any(map(is_sparse, tensors_in((call["self"], call["other"]))))
+
+
 @handles(aten._coalesce, aten._sparse_sum, aten._sparse_csr_sum)
 def _(call: Call) -> Work:
+    return _merged(call, Operations(sums=1))
+
+
+@handles(aten._sparse_csr_prod)
+def _(call: Call) -> Work:
+    return _merged(call, Operations(products=1))
+
+
+def _merged(call: Call, each: Operations) -> Work:
     """Values that are stored before, less those after; a dense result may hold more."""
     falling = most(stored_elements(call.input) - stored_elements(call.out), 0)
-    return merged(falling=falling, addition=real_flops(call.out))
+    return merged(falling=falling, each=each.flops(call.out.dtype))
 
 
 @handles(aten._sparse_softmax, aten._sparse_log_softmax, aten._nested_tensor_softmax_with_shape)
@@ -177,12 +242,14 @@ def _(call: Call) -> Work:
 
 CONVERSIONS = (
     *(aten._to_sparse, aten._to_sparse_csr, aten._to_sparse_csc, aten._to_sparse_bsr, aten._to_sparse_bsc),
-    *(aten._to_dense, aten.to_dense, aten.sparse_mask, aten._sparse_mask_projection, aten._sparse_sum_backward),
+    *(aten._to_dense, aten.to_dense, aten._sparse_sum_backward),
     *(aten._convert_indices_from_coo_to_csr, aten._convert_indices_from_csr_to_coo, aten.copy_sparse_to_sparse),
     *(aten._sparse_broadcast_to_copy, aten._to_sparse_semi_structured, aten._nested_sum_backward),
-    aten._nested_from_padded_tensor,
+    *(aten._nested_from_padded_tensor, aten._spdiags),
+    *operators("_cslt_compress _sparse_semi_structured_apply _sparse_semi_structured_apply_dense"),
 )
 handles(*CONVERSIONS)(moves)
+handles(aten.sparse_mask, aten._sparse_mask_projection, traffic=picks)(moves)
 
 # A sparse tensor is made around the tensors given: nothing is copied.
 CONSTRUCTORS = (
@@ -199,6 +266,11 @@ free(*CONSTRUCTORS)
 
 
 # --- nested tensors of strided layout --------------------------------------------------------------------------------
+
+
+def is_strided_nested(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is nested and has no shape; a jagged one has."""
+    return tensor.is_nested and tensor.layout == torch.strided
 
 
 def nested_sizes(tensor: torch.Tensor) -> list[list[int]]:

@@ -38,17 +38,17 @@ def real_fft(*, points: int, stages: int) -> Work:
     return Work(other_flops=5 * points * stages // 2)
 
 
-@handles(aten._fft_c2c)
+@handles(aten._fft_c2c, "prims::fft_c2c")
 def _(call: Call) -> Work:
     return complex_fft(points=call.elements, stages=_stages(call.out.shape, call["dim"]))
 
 
-@handles(aten._fft_r2c)
+@handles(aten._fft_r2c, "prims::fft_r2c")
 def _(call: Call) -> Work:
     return real_fft(points=call.input.numel(), stages=_stages(call.input.shape, call["dim"]))
 
 
-@handles(aten._fft_c2r)
+@handles(aten._fft_c2r, "prims::fft_c2r")
 def _(call: Call) -> Work:
     return real_fft(points=call.elements, stages=_stages(call.out.shape, call["dim"]))
 

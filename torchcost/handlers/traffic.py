@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from math import prod
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import Call, Target, storage_id, tensors_in
+from torchcost.handlers.sizes import least, most
 
 __all__ = [
     "SPARSE_LAYOUTS",
     "Access",
     "Traffic",
+    "access",
+    "accesses",
+    "computed_elements",
     "every_operand_once",
     "first_output_only",
     "first_outputs",
+    "is_sparse",
     "nothing_moves",
     "overwrites",
+    "reads_of",
     "reads_only",
     "sparse_parts",
     "stored_elements",
@@ -90,7 +95,7 @@ def overwrites(call: Call) -> Traffic:
     """A destination that is written without being read: `copy_`, `fill_`, random draws."""
     written = {id(tensor) for tensor in _written(call)}
     return Traffic(
-        reads=tuple(access(call, tensor) for tensor in call.operands() if id(tensor) not in written),
+        reads=tuple(part for tensor in reads_of(call) if id(tensor) not in written for part in accesses(call, tensor)),
         writes=(*_in_place(call), *_new(call, tensors_in(call.output))),
         activations=_new(call, tensors_in(call.output)),
     )
@@ -116,13 +121,27 @@ def access(call: Call, tensor: torch.Tensor, elements: int | None = None) -> Acc
     return Access(elements=count, itemsize=tensor.element_size(), weight=call.is_weight(tensor))
 
 
+def is_sparse(tensor: torch.Tensor) -> bool:
+    return tensor.layout in SPARSE_LAYOUTS
+
+
+def computed_elements(tensor: torch.Tensor) -> int:
+    """Elements that arithmetic works on: all of a dense tensor, however it is stored; what a sparse one stores."""
+    return stored_elements(tensor) if is_sparse(tensor) else tensor.numel()
+
+
 def stored_elements(tensor: torch.Tensor) -> int:
-    """Elements that a tensor really holds: an expanded dimension (stride 0) is one."""
+    """Elements that a tensor really holds: an expanded dimension (stride 0) is one, and overlapping windows share."""
     if tensor.layout in SPARSE_LAYOUTS:
         return sparse_parts(tensor)[0].numel()
     if tensor.layout != torch.strided or tensor.is_nested or tensor.is_mkldnn:
         return tensor.numel()
-    return prod(size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != 0)
+    count = extent = 1
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        if stride != 0:
+            count *= size
+            extent += (size - 1) * stride
+    return least(least(count, tensor.numel()), most(extent, 0))
 
 
 def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -131,7 +150,7 @@ def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(getattr(tensor, name)() for name in SPARSE_LAYOUTS[tensor.layout])
 
 
-def _accesses(call: Call, tensor: torch.Tensor) -> tuple[Access, ...]:
+def accesses(call: Call, tensor: torch.Tensor) -> tuple[Access, ...]:
     """What a whole operand or output is made of: its elements, or a sparse tensor's values and indices."""
     if tensor.layout not in SPARSE_LAYOUTS:
         return (access(call, tensor),)
@@ -139,18 +158,25 @@ def _accesses(call: Call, tensor: torch.Tensor) -> tuple[Access, ...]:
 
 
 def _reads(call: Call) -> tuple[Access, ...]:
-    """The operands, but for a tensor that `out=` gives: it is written, whatever it held."""
-    given = {id(tensor) for name in _out_arguments(call.target) for tensor in tensors_in(call[name])}
-    return tuple(part for tensor in call.operands() if id(tensor) not in given for part in _accesses(call, tensor))
+    return tuple(part for tensor in reads_of(call) for part in accesses(call, tensor))
+
+
+def reads_of(call: Call) -> tuple[torch.Tensor, ...]:
+    """The operands, but for a tensor that only `out=` gives: it is written, whatever it held."""
+    given = _out_arguments(call.target)
+    if not given:
+        return call.operands()
+    return replace(call, kwargs={name: value for name, value in call.kwargs.items() if name not in given}).operands()
 
 
 def _new(call: Call, outputs: Iterable[torch.Tensor]) -> tuple[Access, ...]:
-    """The outputs that are no alias of an operand, each storage once."""
+    """The outputs that are no alias of an operand, each storage once; a tensor without one is known by itself."""
     seen = {storage_id(tensor) for tensor in call.operands()} - {None}
+    given = set(map(id, call.operands()))
     fresh: list[Access] = []
     for tensor in outputs:
         storage = storage_id(tensor)
-        if storage not in seen:
+        if storage not in seen and id(tensor) not in given:
             fresh.extend(_fresh(tensor))
             seen |= {storage} - {None}
     return tuple(fresh)
@@ -162,7 +188,7 @@ def _fresh(tensor: torch.Tensor) -> Iterator[Access]:
 
 
 def _in_place(call: Call) -> tuple[Access, ...]:
-    return tuple(access(call, tensor, tensor.numel()) for tensor in _written(call))
+    return tuple(part for tensor in _written(call) for part in accesses(call, tensor))
 
 
 def _written(call: Call) -> Iterator[torch.Tensor]:

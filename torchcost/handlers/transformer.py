@@ -8,6 +8,7 @@ from torch import nn
 from torchcost.handlers.attention import qkv
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import handles
+from torchcost.handlers.sizes import least, most
 from torchcost.handlers.sparse import nested_sizes
 from torchcost.handlers.traffic import Traffic, every_operand_once, first_output_only
 from torchcost.handlers.work import Work, formula
@@ -40,16 +41,20 @@ def multi_head_attention(
     projections = 2 * queries * embed * embed + keys * embed * (key_features + value_features)
     macs = projections + 2 * pairs * embed
     unbiased = 0 if bias else 2 * (queries + keys) * embed
-    adds = macs - heads * pairs - queries * embed - unbiased
-    other_flops = heads * (pairs * (6 + masked + 2 * dropout + averaged) - 2 * queries)
+    begun = heads * pairs + (queries * embed if pairs else 0) + unbiased
+    adds = macs - begun if macs > begun else 0
+    softmax = 5 * pairs - 2 * queries if 5 * pairs > 2 * queries else 0
+    other_flops = heads * (pairs * (1 + masked + 2 * dropout + averaged) + softmax)
     """
     projections = 2 * queries * embed * embed + keys * embed * (key_features + value_features)
     macs = projections + 2 * pairs * embed
     unbiased = 0 if bias else 2 * (queries + keys) * embed
+    begun = heads * pairs + queries * least(pairs, 1) * embed + unbiased  # without keys no value is summed
+    softmax = most(5 * pairs - 2 * queries, 0)
     return Work(
         macs=macs,
-        adds=macs - heads * pairs - queries * embed - unbiased,
-        other_flops=heads * (pairs * (6 + masked + 2 * dropout + averaged) - 2 * queries),
+        adds=most(macs - begun, 0),
+        other_flops=heads * (pairs * (1 + masked + 2 * dropout + averaged) + softmax),
         streamed=streamed,
     )
 
@@ -64,17 +69,19 @@ def transformer_encoder_layer(
     (ReLU) or 5 (GELU) a hidden unit.
 
     macs = 4 * tokens * embed * embed + 2 * pairs * embed + 2 * tokens * embed * hidden
-    adds = macs - heads * pairs - tokens * embed
-    softmax = heads * (pairs * (6 + masked) - 2 * tokens)
-    other_flops = softmax + tokens * (activation * hidden + 2 * embed + 2 * (7 * embed + 2))
+    begun = heads * pairs + tokens * embed
+    adds = macs - begun if macs > begun else 0
+    softmax = heads * (5 * pairs - 2 * tokens) if 5 * pairs > 2 * tokens else 0
+    scores = softmax + heads * pairs * (1 + masked)
+    other_flops = scores + tokens * (activation * hidden + 2 * embed + 2 * (7 * embed + 2))
     streamed = tokens * embed
     """
     macs = 4 * tokens * embed * embed + 2 * pairs * embed + 2 * tokens * embed * hidden
-    softmax = heads * (pairs * (6 + masked) - 2 * tokens)
+    scores = heads * (pairs * (1 + masked) + most(5 * pairs - 2 * tokens, 0))
     return Work(
         macs=macs,
-        adds=macs - heads * pairs - tokens * embed,
-        other_flops=softmax + tokens * (activation * hidden + 2 * embed + 2 * (7 * embed + 2)),
+        adds=most(macs - heads * pairs - tokens * embed, 0),
+        other_flops=scores + tokens * (activation * hidden + 2 * embed + 2 * (7 * embed + 2)),
         streamed=tokens * embed,
     )
 
@@ -103,11 +110,31 @@ def _(call: Call) -> Work:
         value_features=layer.vdim,
         heads=layer.num_heads,
         bias=layer.in_proj_bias is not None,
-        masked=call["attn_mask"] is not None or call["key_padding_mask"] is not None,
+        masked=_is_masked(call),
         dropout=layer.training and layer.dropout > 0,
         averaged=bool(call["need_weights"] and call["average_attn_weights"]),
         streamed=_distinct(query, key, value),
     )
+
+
+def _is_masked(call: Call) -> bool:
+    """Whether a mask is added to the scores: one that comes with the hint `is_causal` is dropped for the hint.
+
+    `torch.nn.functional.multi_head_attention_forward` does so where no keys are padded and no weights are wanted.
+    """
+    if call["attn_mask"] is None or call["key_padding_mask"] is not None:
+        return call["key_padding_mask"] is not None
+    return not call["is_causal"] or call["need_weights"] or _runs_fused(call)
+
+
+def _runs_fused(call: Call) -> bool:
+    """Whether one kernel does it all, as `nn.MultiheadAttention.forward` decides: plain self-attention in inference."""
+    layer, (query, key, value) = call.module, qkv(call)
+    plain = layer.batch_first and layer.num_heads % 2 == 0 and layer._qkv_same_embed_dim and not layer.add_zero_attn
+    biases = layer.in_proj_bias is not None and layer.bias_k is None
+    infers = not layer.training and not call.out.requires_grad and torch.backends.mha.get_fastpath_enabled()
+    itself = query is key is value and query.dim() == 3
+    return bool(plain and biases and infers and itself and not call["attn_mask"].is_floating_point())
 
 
 def _batch_and_length(tokens: torch.Tensor, batch_first: bool) -> tuple[int, int]:
@@ -128,6 +155,15 @@ def _attention_and_weights(call: Call) -> Traffic:
 
 @handles(aten._native_multi_head_attention, traffic=_attention_and_weights)
 def _(call: Call) -> Work:
+    return _one_kernel(call, averaged=bool(call["need_weights"] and call["average_attn_weights"]))
+
+
+@handles(aten._triton_multi_head_attention)
+def _(call: Call) -> Work:
+    return _one_kernel(call, averaged=False)
+
+
+def _one_kernel(call: Call, *, averaged: bool) -> Work:
     (query, key, value), embed = qkv(call), call["embed_dim"]
     queries, keys, pairs = _tokens_and_pairs(query, key)
     return multi_head_attention(
@@ -141,7 +177,7 @@ def _(call: Call) -> Work:
         bias=True,
         masked=call["mask"] is not None,
         dropout=False,
-        averaged=bool(call["need_weights"] and call["average_attn_weights"]),
+        averaged=averaged,
         streamed=_distinct(query, key, value),
     )
 

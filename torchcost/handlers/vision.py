@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torchcost.handlers.call import Call
 from torchcost.handlers.registry import handles
-from torchcost.handlers.sizes import ceil_log2
+from torchcost.handlers.sizes import ceil_log2, most
 from torchcost.handlers.traffic import first_output_only
 from torchcost.handlers.work import Work, formula
 
@@ -49,9 +49,9 @@ def region_align_backward(*, outputs: int, samples: int) -> Work:
 def region_maximum(*, outputs: int, window: int) -> Work:
     """y[r, c, bin] = the largest x of the bin, `window` elements at its dense bound: a region that is the whole map.
 
-    other_flops = outputs * (window - 1)
+    other_flops = outputs * (window - 1) if window else 0
     """
-    return Work(other_flops=outputs * (window - 1))
+    return Work(other_flops=outputs * most(window - 1, 0))
 
 
 @formula
@@ -81,13 +81,13 @@ def region_mean_backward(*, outputs: int, window: int) -> Work:
     return Work(other_flops=outputs * (window + 1))
 
 
-@handles("torchvision::nms")
+@handles("torchvision::nms", "torchvision::qnms")
 def _(call: Call) -> Work:
     boxes = call.input.shape[0]
     return suppress(boxes=boxes, stages=ceil_log2(boxes))
 
 
-@handles("torchvision::roi_align", "torchvision::ps_roi_align", traffic=first_output_only)
+@handles("torchvision::roi_align", "torchvision::ps_roi_align", "torchvision::qroi_align", traffic=first_output_only)
 def _(call: Call) -> Work:
     return region_align(outputs=call.elements, samples=_samples(call, *call.input.shape[2:]))
 

@@ -25,6 +25,9 @@ _OPERATIONS: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Or: lambda left, right: left or right,
 }
 
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"least": min, "most": max}
+"""The functions that an equation may name."""
+
 
 def evaluate(expression: str, terms: Mapping[str, int]) -> int:
     """The value of an expression over named integers; raises ValueError for anything but integer arithmetic."""
@@ -75,4 +78,6 @@ def _value(node: ast.expr, terms: Mapping[str, int]) -> Any:
             return _value(body if _value(test, terms) else orelse, terms)
         case ast.Subscript(value=ast.Tuple(elts=choices), slice=index):
             return _value(choices[_value(index, terms)], terms)
+        case ast.Call(func=ast.Name(id=name), args=[*arguments], keywords=[]) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*(_value(argument, terms) for argument in arguments))
     raise ValueError(f"'{ast.unparse(node)}' is not integer arithmetic")

@@ -12,6 +12,18 @@ from torchcost.record import ModuleEntry, Record
 __all__ = ["other_rules"]
 
 _TRANSPOSED = ("ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+_CONVOLUTIONS = {"Conv1d", "Conv2d", "Conv3d", *_TRANSPOSED, "aten.convolution", "aten._convolution"}
+_LINEAR = {"Linear", "NonDynamicallyQuantizableLinear", "aten.mm", "aten.addmm", "aten.bmm"}
+
+_FVCORE = _CONVOLUTIONS | _LINEAR
+_FLOP_COUNTER = {
+    *(*_CONVOLUTIONS, "aten.convolution_overrideable", "aten.cudnn_convolution", "aten._slow_conv2d_forward"),
+    *(*_LINEAR, "aten.baddbmm", "aten._scaled_mm"),
+}
+"""What each tool has a formula for, attention apart; modules stand for the operators that they run."""
+
+_DECOMPOSED = {"aten.linear", "aten.matmul"}
+"""Operators that arrive whole only of nested tensors, which FlopCounterMode cannot take apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +42,18 @@ class Product:
     @property
     def terms(self) -> Mapping[str, int]:
         return dict(self.record.terms)
+
+    @property
+    def is_complex(self) -> bool:
+        return self.record.dtype.startswith("complex")
+
+    @property
+    def by_shapes(self) -> int:
+        """MACs for whoever looks at shapes: a complex product is one, a complex convolution the 3 that torch runs."""
+        macs = self.cost.macs
+        if self.is_complex:
+            return macs * 3 // 4 if self.record.target in _CONVOLUTIONS else macs // 4
+        return macs
 
     @property
     def gathers(self) -> bool:
@@ -63,8 +87,12 @@ def other_rules(entry: ModuleEntry, record: Record, *, leaf: bool) -> Iterator[s
             yield line
 
 
-def _mislabelled(product: Product) -> str:
-    return f"fvcore, mmengine: {product.cost.macs:,} 'FLOPs', which are MACs"
+def _mislabelled(product: Product) -> str | None:
+    if product.record.target == "Bilinear":
+        return "fvcore, mmengine: 0; they know no rule for it"
+    if product.record.target not in _FVCORE or "stored" in product.terms:
+        return None
+    return f"fvcore, mmengine: {product.by_shapes:,} 'FLOPs', which are MACs"
 
 
 def _unknown_to_fvcore(product: Product) -> str | None:
@@ -73,12 +101,24 @@ def _unknown_to_fvcore(product: Product) -> str | None:
     return "fvcore, mmengine: 0; they know no rule for it"
 
 
-def _doubled(product: Product) -> str:
-    return f"FlopCounterMode: {2 * product.cost.macs:,} FLOPs, 2 a MAC and nothing else"
+def _doubled(product: Product) -> str | None:
+    target = product.record.target
+    if target in _FLOP_COUNTER and "stored" in product.terms:
+        return "FlopCounterMode: 2 FLOPs a MAC of the dense sizes, whatever is stored"
+    if target in _FLOP_COUNTER or product.record.family == "borrowed":
+        return _twice(product)
+    if target in _DECOMPOSED or (product.record.claimed and target != "Bilinear"):
+        return None  # a user's module, whose operators may be known
+    return "FlopCounterMode: 0; it has no formula for it"
+
+
+def _twice(product: Product) -> str:
+    number = f"FlopCounterMode: {2 * product.by_shapes:,} FLOPs, 2 a MAC and nothing else"
+    return f"{number}, of complex numbers as if real" if product.is_complex else number
 
 
 def _doubled_unless_fused(product: Product) -> str:
-    return f"{_doubled(product)}; 0 where one kernel that it does not know does it all, as on the CPU"
+    return f"{_twice(product)}; 0 where one kernel that it does not know does it all, as on the CPU"
 
 
 def _torchinfo(product: Product) -> str | None:
@@ -100,20 +140,20 @@ def _torchinfo_attention(product: Product) -> str | None:
 
 
 def _ptflops(product: Product) -> str | None:
-    if not (product.record.claimed and product.gathers and product.terms.get("bias")):
+    if product.is_complex or not (product.record.claimed and product.gathers and product.terms.get("bias")):
         return None
     return f"ptflops: {product.cost.macs + product.outputs:,} MACs: a bias is one an output"
 
 
 def _molchanov(product: Product) -> str | None:
     ungrouped = product.terms.get("in_channels") == product.terms.get("group_channels")
-    if product.record.target != "Conv2d" or not ungrouped:
+    if product.record.target != "Conv2d" or not ungrouped or product.is_complex:
         return None
     return f"Molchanov et al. 2017: {2 * (product.cost.macs + product.outputs):,} FLOPs = 2 H W (Cin K^2 + 1) Cout"
 
 
 def _molchanov_linear(product: Product) -> str | None:
-    if product.record.target != "Linear":
+    if product.record.target != "Linear" or product.is_complex:
         return None
     return f"Molchanov et al. 2017: {2 * product.cost.macs - product.outputs:,} FLOPs = (2 I - 1) O a row"
 
