@@ -1,6 +1,6 @@
 """The one `.venv` of the scripts: made, extended and stamped with the standard library alone.
 
-    scripts/demo, test, check -> start(work) -> prepare(extras) -> .venv/bin/python
+    scripts/demo, test, check, bench -> start(work) -> prepare(extras) -> .venv/bin/python
 
 A stamp, written last, says what a finished `.venv` holds. While it fits, no pip is called and no network is needed;
 without it the folder is half made and is made anew. A torch that the launching Python can import is lent to `.venv` by
@@ -9,12 +9,12 @@ a path file, and one that is present is pinned, so that pip never replaces it.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -22,12 +22,30 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+import _pip
+from _requirements import (
+    constraints,
+    matching_torchvision,
+    numbers,
+    pair_clash,
+    project_settings,
+    pyproject_number,
+    requirement_names,
+    requirements_digest,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = {"Linux": ("x86_64", "aarch64"), "Darwin": ("arm64",), "Windows": ("AMD64", "ARM64")}
 GIB = 2**30
+TORCH_GIB = {"Linux": 7}  # with its CUDA libraries; 3 elsewhere
+QUIET_VENV = (  # Ctrl-C ends it without a traceback; otherwise it is `-m venv`
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); runpy.run_module('venv', run_name='__main__')"
+)
+TIDY_UP_SECONDS = 10
+PACKAGES_GIB = {"dev": 0.25, "zoo": 0.5}  # twice what they fill: pip unpacks beside what it downloads
 
 
 class SetupError(Exception):
@@ -75,18 +93,21 @@ class Interpreter(NamedTuple):
 
 
 class Stamp(NamedTuple):
-    """What a finished `.venv` was made from, and the extras it holds."""
+    """What a finished `.venv` was made from, the extras it holds, and the packages that have to be there still."""
 
     folder: str
     interpreter: str
     requirements: str
     extras: list[str]
+    packages: Sequence[str] = ()
 
     def same_venv(self, other: Stamp) -> bool:
         return (self.folder, self.interpreter) == (other.folder, other.interpreter)
 
     def covers(self, other: Stamp) -> bool:
-        return self._replace(extras=other.extras) == other and set(self.extras) >= set(other.extras)
+        return (
+            self.requirements == other.requirements and self.same_venv(other) and set(self.extras) >= set(other.extras)
+        )
 
 
 class Environment(NamedTuple):
@@ -117,18 +138,22 @@ class Environment(NamedTuple):
         """The path file through which `.venv` sees the launching Python's torch."""
         return self.packages / "torchcost-borrowed.pth"
 
+    @property
+    def log_file(self) -> Path:
+        """All that the last pip call said, and more than it showed."""
+        return self.folder / "pip.log"
+
     def _path(self, kind: str) -> Path:
         base = str(self.folder)
         return Path(sysconfig.get_path(kind, "venv", {"base": base, "platbase": base}))
 
     def prepare(self, extras: Iterable[str] = ()) -> str:
         """The `.venv` interpreter that has torchcost and these extras; pip is called only for what is missing."""
-        check_python(self.here, oldest_python(self.root))
         wanted, found = self.wanted_stamp(extras), self.finished_stamp()
         if found is None or not found.same_venv(wanted):
             self.create(instead_of=found)
             self.install(wanted)
-        elif not found.covers(wanted):
+        elif not found.covers(wanted) or self.lost(found.packages):
             self.install(wanted._replace(extras=sorted({*found.extras, *wanted.extras})))
         self.check_pair(wanted.extras)
         return str(self.python)
@@ -149,6 +174,10 @@ class Environment(NamedTuple):
         lent = self.loan_file.read_text("utf-8").splitlines() if self.loan_file.exists() else []
         return version_in([str(self.packages), *lent], name)
 
+    def lost(self, packages: Iterable[str]) -> list[str]:
+        """Those that went since they were installed."""
+        return [name for name in packages if not self.installed(name)]
+
     def create(self, *, instead_of: Stamp | None) -> None:
         """Makes `.venv` anew, without pip where this Python cannot give it one, and lends it a torch."""
         check_maker(self.here, self.folder)
@@ -159,7 +188,7 @@ class Environment(NamedTuple):
         if self.folder.is_symlink():
             self.folder.unlink()  # `--clear` would empty the folder it points to
         ways: list[list[str]] = [[], ["--without-pip"]] if self.here.ensurepip else [["--without-pip"]]
-        venv = [self.here.executable, "-m", "venv", "--clear"]
+        venv = [self.here.executable, "-c", QUIET_VENV, "--clear"]
         if all(self.run([*venv, *way, str(self.folder)]) for way in ways):
             raise SetupError(
                 f"{self.here} could not make {self.folder}; its own words are above.\n"
@@ -179,19 +208,38 @@ class Environment(NamedTuple):
     def install(self, wanted: Stamp) -> None:
         """Brings `.venv` to the wanted stamp by one pip call; where pip refuses, a finished `.venv` stays finished."""
         torch, before = self.installed("torch"), self.finished_stamp()
-        check_space(self.root, gigabytes(self.here.system, torch))
-        self.announce(wanted.extras, torch)
+        held = before.extras if before else []
+        check_space(self.root, torch_gib(self.here.system, torch) + packages_gib(set(wanted.extras) - set(held)))
+        self.announce(wanted.extras, torch, before)
         self.stamp_file.unlink(missing_ok=True)
+        self.log_file.unlink(missing_ok=True)
         if self.run(self.pip_install(wanted.extras, torch)):
             if before:
                 self.write_stamp(before)
-            raise SetupError(pip_failure(self.folder, torch, wanted.extras))
-        self.write_stamp(wanted)
+            raise SetupError(pip_failure(self, torch, wanted.extras))
+        self.check_installed(wanted.extras)
+        self.write_stamp(wanted._replace(packages=self.packages_to_keep(wanted.extras)))
 
-    def announce(self, extras: list[str], torch: str | None) -> None:
+    def packages_to_keep(self, extras: list[str]) -> list[str]:
+        """What `.venv` holds, and what the project names, wherever it is."""
+        own = {found.metadata["Name"] for found in importlib.metadata.distributions(path=[str(self.packages)])}
+        return sorted({*own, *requirement_names(self.root, extras)})
+
+    def check_installed(self, extras: list[str]) -> None:
+        absent = self.lost(requirement_names(self.root, extras))
+        if absent:
+            raise SetupError(
+                f"pip ended well, but {self.folder} has no {', '.join(absent)}.\n"
+                "A target, prefix, root, no-deps or dry-run in pip's settings does that: pip config list"
+            )
+
+    def announce(self, extras: list[str], torch: str | None, before: Stamp | None) -> None:
+        lost = self.lost(before.packages) if before else []
+        if lost:
+            say(f"No longer in .venv: {', '.join(lost)}")
         say("Installing torchcost" + (f" with {' and '.join(extras)}" if extras else "") + " into .venv")
         if not torch:
-            say(f"No torch is present: it comes too, up to {gigabytes(self.here.system, torch)} GiB, in some minutes")
+            say(f"No torch is present: it comes too, up to {torch_gib(self.here.system, torch)} GiB, in some minutes")
         clash = pair_clash(torch, self.installed("torchvision"))
         if clash:
             say(clash + (" Installing that one." if "zoo" in extras else ""))
@@ -201,8 +249,9 @@ class Environment(NamedTuple):
         pins = self.folder / "constraints.txt"
         pins.write_text("".join(f"{pin}\n" for pin in constraints(self.root, torch, extras)), "utf-8")
         target = f"{self.root}[{','.join(extras)}]" if extras else str(self.root)
-        quiet = ["--quiet"] if torch else []
-        return [*self.pip(), "install", "--no-input", *quiet, "-c", str(pins), "-e", target]
+        quiet = ["--quiet", "--progress-bar", "off"] if torch else []
+        log = ["--log", str(self.log_file)]
+        return [*self.pip(), "install", "--no-input", *quiet, *log, "-c", str(pins), "-e", target]
 
     def pip(self) -> list[str]:
         own = version_in([str(self.packages)], "pip")
@@ -221,28 +270,60 @@ class Environment(NamedTuple):
 
 def prepare(extras: Iterable[str] = ()) -> str:
     """The interpreter of this checkout's `.venv`, which has torchcost and these extras."""
-    return Environment(ROOT, Interpreter.current(), call).prepare(extras)
+    try:
+        return Environment(ROOT, Interpreter.current(), set_up).prepare(extras)
+    except KeyboardInterrupt:
+        say("\nInterrupted. A .venv that is half made is made anew by the next run.")
+        raise
 
 
-def start(work: Callable[[list[str]], int]) -> NoReturn:
+def start(work: Callable[[list[str]], int], usage: str | None) -> NoReturn:
     """Ends the process with the exit code of the work; a set-up that failed ends in its message and code 2."""
     try:
-        code = work(sys.argv[1:])
+        code = 0 if answered(sys.argv[1:], usage or "") else work(sys.argv[1:])
+        with contextlib.suppress(AttributeError):  # there is no stdout
+            sys.stdout.flush()
     except SetupError as error:
         say(f"error: {error}")
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except BrokenPipeError:  # `| head`; Python would say so once more when it closes stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
     sys.exit(code if code >= 0 else 128 - code)
+
+
+def answered(arguments: list[str], usage: str) -> bool:
+    """Whether the script was only asked what it is, which needs no `.venv`."""
+    if {"-h", "--help"} & set(arguments):
+        print(usage.strip())
+    elif arguments == ["--version"]:
+        print(f"torchcost {project_settings(ROOT)['project']['version']}")
+    else:
+        return False
+    return True
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def call(command: list[str]) -> int:
+def set_up(command: list[str]) -> int:
     """A set-up command's exit code; what it prints goes to stderr, since stdout is for results."""
-    return subprocess.call(command, stdout=sys.stderr)
+    return call(command, stdout=sys.stderr, env=_pip.settings(os.environ))
+
+
+def call(command: list[str], **options: Any) -> int:
+    """A command's exit code. The terminal's Ctrl-C reaches it too, and it gets the time to tidy up."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(TIDY_UP_SECONDS)
+            process.terminate()
+            raise
 
 
 def importable(name: str) -> bool:
@@ -282,73 +363,14 @@ def version_in(folders: list[str], name: str) -> str | None:
     return found.version if found else None
 
 
-def numbers(version: str) -> tuple[int, int]:
-    """Major and minor: '2.13.0+cpu' gives (2, 13)."""
-    major, minor = re.findall(r"\d+", version)[:2]
-    return int(major), int(minor)
+def torch_gib(system: str, torch: str | None) -> int:
+    """Free space to ask for a torch that is still to come."""
+    return 0 if torch else TORCH_GIB.get(system, 3)
 
 
-def matching_torchvision(torch: str | None) -> str | None:
-    """The torchvision series built for a torch: 2.14.1 gives '0.29'. None where the rule (minor + 15) is not known."""
-    major, minor = numbers(torch) if torch else (0, 0)
-    return f"0.{minor + 15}" if major == 2 else None
-
-
-def pair_clash(torch: str | None, torchvision: str | None) -> str | None:
-    """A sentence that names a torch and a torchvision which were not built for each other; None where they match."""
-    series = matching_torchvision(torch)
-    if not series or not torchvision or numbers(torchvision) == numbers(series):
-        return None
-    return f"torch {torch} and torchvision {torchvision} do not match: torch {torch} goes with torchvision {series}.*."
-
-
-def constraints(root: Path, torch: str | None, extras: Iterable[str]) -> list[str]:
-    """The pins of one pip call: the torch that is present with its torchvision, and for developers the tools."""
-    text = (root / "scripts" / "constraints.txt").read_text("utf-8")
-    pins = [line for line in text.splitlines() if "==" in line] if "dev" in extras else []
-    if not torch:
-        return pins
-    series = matching_torchvision(torch)
-    present = [f"torch=={torch}", *([f"torchvision=={series}.*"] if series else [])]
-    return present + [pin for pin in pins if not pin.startswith(("torch==", "torchvision=="))]
-
-
-def pyproject_number(root: Path, before: str) -> tuple[int, int]:
-    """The version that follows these words in pyproject.toml, read without tomllib: an older Python comes this far."""
-    text = (root / "pyproject.toml").read_text("utf-8")
-    return numbers(text.split(before, 1)[1])
-
-
-def oldest_python(root: Path) -> tuple[int, int]:
-    return pyproject_number(root, 'requires-python = ">=')
-
-
-def project_settings(root: Path) -> dict[str, Any]:
-    import tomllib  # new in Python 3.11: check_python comes first
-
-    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
-
-
-def requirements_digest(root: Path) -> str:
-    """Changes with what pip would install: the project, build and package tables and the pins, no tool's settings."""
-    settings = project_settings(root)
-    tables = [settings.get("project"), settings.get("build-system"), settings.get("tool", {}).get("setuptools")]
-    pins = (root / "scripts" / "constraints.txt").read_text("utf-8")
-    return hashlib.sha256(json.dumps([tables, pins], sort_keys=True).encode()).hexdigest()
-
-
-def gigabytes(system: str, torch: str | None) -> int:
-    """Free space to ask for: a torch for Linux brings CUDA libraries, about 6 GB in all."""
-    return 1 if torch else {"Linux": 7}.get(system, 3)
-
-
-def check_python(here: Interpreter, oldest: tuple[int, int]) -> None:
-    if here.version < oldest:
-        need = ".".join(map(str, oldest))
-        raise SetupError(
-            f"{here} is too old: torchcost needs Python {need} or newer.\n"
-            f"Install one and name it: python{need} {' '.join(sys.argv)}"
-        )
+def packages_gib(extras: Iterable[str]) -> float:
+    """Free space to ask for the packages beside torch: torchcost's own few, and these extras."""
+    return 0.25 + sum(PACKAGES_GIB[extra] for extra in extras)
 
 
 def check_maker(here: Interpreter, folder: Path) -> None:
@@ -374,21 +396,24 @@ def check_machine(here: Interpreter, torch: Torch | None) -> None:
     )
 
 
-def check_space(root: Path, needed: int) -> None:
+def check_space(root: Path, needed: float) -> None:
     free = shutil.disk_usage(root).free
     if free < needed * GIB:
         raise SetupError(
-            f"{root} has {free / GIB:.1f} GiB free, and the set-up needs about {needed} GiB.\n"
+            f"{root} has {free / GIB:.2f} GiB free, and the set-up needs about {needed:g} GiB.\n"
             "Make room on that disk (`pip cache purge` helps), or move the checkout to a larger one."
         )
 
 
-def pip_failure(folder: Path, torch: str | None, extras: Iterable[str]) -> str:
-    """Cause and cure of a refused install; pip's own words stand above it."""
+def pip_failure(environment: Environment, torch: str | None, extras: Iterable[str]) -> str:
+    """Cause and cure of a refused install; pip's own words stand above it, those that --quiet hides are in it."""
+    log_file = environment.log_file
+    log = log_file.read_text("utf-8", errors="replace") if log_file.exists() else ""
     series = matching_torchvision(torch)
     pair = f"torch {torch} is kept, so torchvision has to be {series}.*, and pip has to find one.\n"
     return (
-        f"pip could not install torchcost into {folder}; its own words are above.\n"
+        f"pip could not install torchcost into {environment.folder}; its own words are above, and all in {log_file}.\n"
+        + _pip.conflict(log)
         + (pair if series and "zoo" in extras else "")
-        + "Look at the network and at pip's own settings (pip config list), then run this again."
+        + f"{_pip.cure(log)} Then run this again."
     )
