@@ -1,17 +1,41 @@
-"""README's Python runs as it is printed, block after block, and its figures are true."""
+"""README's Python runs as it is printed, block after block, its command lines too, and its figures are true."""
 
 from __future__ import annotations
 
 import doctest
 import re
+import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import torchcost
+from torchcost.cli import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+
+COMMANDS = re.findall(r"^torchcost (.*)", README, re.MULTILINE)
+
+LIBRARIES = {"hf:": "transformers", "timm:": "timm", "torchvision:": "torchvision", "llama.json": "transformers"}
+
+MYPACKAGE = """
+from torch import nn
+
+def make_net(width):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = nn.Embedding(30522, width)
+
+        def forward(self, ids):
+            return self.words(ids)
+
+    return Net()
+"""
 
 
 def blocks() -> list[str]:
@@ -34,5 +58,20 @@ def test_the_packages_own_example_holds() -> None:
 
 
 def test_the_commands_of_readme_are_the_projects() -> None:
-    commands = set(re.findall(r"^torchcost (\w+)", README, re.MULTILINE))
-    assert commands == {"summary", "explain", "handlers"}
+    assert {command.split()[0] for command in COMMANDS} == set(main.commands)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_command_runs_after_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mypackage").mkdir()
+    (tmp_path / "mypackage" / "models.py").write_text(MYPACKAGE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for command in COMMANDS:
+        if all(map(is_there, (library for sign, library in LIBRARIES.items() if sign in command))):
+            result = CliRunner().invoke(main, shlex.split(command))
+            assert (result.exit_code, result.exception) == (0, None), (command, result.stderr)
+
+
+def is_there(library: str) -> bool:
+    return find_spec(library) is not None

@@ -95,7 +95,7 @@ def test_rows_for_data_frames_hold_plain_values(resnet: torchcost.Report) -> Non
     rows = resnet.to_dicts()
     assert [row["path"] for row in rows] == [node.path for node in resnet.nodes()]
     assert sum(row["own_flops"] for row in rows) == resnet.flops
-    assert {type(value) for row in rows for value in row.values()} == {int, str}
+    assert {type(value) for row in rows for value in row.values()} == {bool, int, str}
 
 
 def test_a_wrong_path_is_answered_with_the_nearest(resnet: torchcost.Report) -> None:
@@ -105,12 +105,19 @@ def test_a_wrong_path_is_answered_with_the_nearest(resnet: torchcost.Report) -> 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is not a report"), ("[]", "Not a torchcost report of schema"), ('{"schema": 99}', "but 99")],
+    [("{", "is not a report"), ("[]", "Not a torchcost report of schema"), ('{"schema": 0}', r"cost\.json: .*but 0")],
 )
 def test_a_file_that_is_no_report_says_so(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "cost.json").write_text(text)
     with pytest.raises(torchcost.TorchCostError, match=message):
         torchcost.Report.load(tmp_path / "cost.json")
+
+
+def test_a_mark_that_an_editor_put_first_is_no_part_of_a_report(resnet: torchcost.Report, tmp_path: Path) -> None:
+    resnet.save(tmp_path / "cost.json")
+    text = (tmp_path / "cost.json").read_text(encoding="utf-8")
+    (tmp_path / "cost.json").write_text(text, encoding="utf-8-sig")
+    assert torchcost.Report.load(tmp_path / "cost.json") == resnet
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_weights_and_hub_names_are_refused() -> None:
         locate("timm:test_vit", kwargs={"pretrained": True})
     with pytest.raises(ConfigurationError, match="Nothing is downloaded"):
         locate("hf:google/bert")
-    with pytest.raises(ModelError, match="timm has no model 'hf-hub:timm/vit'"):
+    with pytest.raises(ConfigurationError, match="timm has no model 'hf-hub:timm/vit'"):
         locate("timm:hf-hub:timm/vit")
 
 
@@ -112,7 +112,7 @@ def test_the_code_of_a_directory_is_never_run(folder: Path) -> None:
     config = '{"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config"}}'
     (folder / "config.json").write_text(config, encoding="utf-8")
     (folder / "mine.py").write_text("raise SystemExit", encoding="utf-8")
-    with pytest.raises(ModelError, match="Its own code is never run"):
+    with pytest.raises(ConfigurationError, match=r"it asks for code that comes with it\. Its own code is never run"):
         locate("hf:.")
 
 
@@ -130,10 +130,34 @@ def test_importing_specs_does_not_import_torch() -> None:
 def test_words_are_one_line() -> None:
     assert one_line("a\n  b") == "a b"
     assert one_line("abcdef", 3) == "abc..."
+    assert one_line("all at sea", 8) == "all at..."
+    assert one_line("all at sea", 6) == "all at..."
     assert told(KeyError("x")) == "KeyError: 'x'"
     assert told(RuntimeError("all at sea.\n")) == "all at sea"
     assert told(ValueError()) == "ValueError"
+    assert close_match("unet", ["net", "UNet"]) == " Did you mean 'UNet'?"
     assert close_match("resnet19", ["resnet18", "_resnet19"]) == " Did you mean 'resnet18'?"
+
+
+SEES = """
+import sys
+from torch import nn
+
+seen = sys.argv[:]
+
+def net():
+    seen.append(sys.argv[:])
+    return nn.ReLU()
+"""
+
+
+def test_code_of_the_user_sees_no_command_line_of_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["torchcost", "summary"])
+    (folder / "sees.py").write_text(SEES, encoding="utf-8")
+    build(locate("sees.py:net"))
+    assert load("sees.py:seen") == ["sees.py", ["sees.py:net"]]
+    assert sys.argv == ["torchcost", "summary"]
+    sys.modules.pop("sees")
 
 
 def test_an_instance_is_moved_where_it_is_asked_to_be() -> None:

@@ -49,6 +49,11 @@ def test_a_chosen_unit_is_kept(value: int, unit: units.Units) -> None:
     assert abs(read(text) - value) <= Fraction(value, 2000)
 
 
+@given(counts, st.sampled_from(["K", "M", "G", "T"]))
+def test_a_number_beside_a_chosen_unit_is_the_count_without_it(value: int, unit: units.Units) -> None:
+    assert f"{units.number(value, unit)} {unit}" == units.count(value, unit)
+
+
 @given(counts)
 def test_raw_is_the_integer_itself(value: int) -> None:
     assert int(units.count(value, "raw").replace(",", "")) == value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
@@ -13,9 +15,10 @@ import torch
 from torch import nn
 
 from torchcost.errors import ConfigurationError, UncountedError
+from torchcost.record import RULE_FAILED, place
 from torchcost.report import Report
 from torchcost.trace.execution import Backward, Execution, Mode, Run, observe
-from torchcost.trace.inputs import Arguments, from_sizes, unpack
+from torchcost.trace.inputs import from_sizes, unpack
 from torchcost.trace.tracer import Tracer
 
 __all__ = ["CostCounter", "count"]
@@ -30,7 +33,7 @@ def count(
     kwargs: Mapping[str, Any] | None = None,
     *,
     input_size: Sequence[Any] | None = None,
-    dtypes: Sequence[torch.dtype] | None = None,
+    dtypes: Sequence[torch.dtype] | torch.dtype | None = None,
     device: torch.device | str | None = None,
     mode: Mode = "eval",
     backward: Backward = False,
@@ -40,10 +43,12 @@ def count(
     """What one call of `model` costs, as a Report; the model and the inputs are left as they were.
 
     `args` is a tuple of positional inputs, a mapping of keyword inputs, or one input. Instead, `input_size` (one shape
-    or a list of shapes) makes seeded random inputs of `dtypes` on `device`. `mode` is "eval", "train" or "same".
+    or a list of shapes) makes seeded random inputs of `dtypes` (one for all, or one each) on `device`; on "meta", and
+    where nothing is computed anyway, they take no memory. `mode` is "eval", "train" or "same".
+
     `backward` adds the backward pass from the output's loss, else from the sum of its floating outputs; a callable
     gives the loss of an output. `execution` "fake" computes nothing, only shapes; "auto" does so if a weight is on the
-    meta device. With `strict`, work without a counting rule raises UncountedError.
+    meta device. With `strict`, work without a counting rule, or whose rule fails, raises UncountedError.
 
     Raises ConfigurationError for arguments that make no sense, MeasurementError where the model cannot be measured; the
     model's own exceptions pass with a note that says in which module they arose.
@@ -54,9 +59,16 @@ def count(
         )
     _check("mode", mode, ("eval", "train", "same"))
     _check("execution", execution, ("auto", "real", "fake"))
+    _check_backward(backward)
     inputs = unpack(args, kwargs)
-    if input_size is not None:
-        inputs = replace(inputs, args=_made(model, input_size, dtypes, device, inputs))
+    if input_size is None:
+        _refuse_without_size(dtypes=dtypes, device=device)
+    elif inputs.args:
+        raise ConfigurationError("Both args and input_size are given. Pass the inputs, or the sizes to make them from.")
+    else:
+        default, place = _floating(model), _place(model, execution)
+        made = from_sizes(input_size, dtypes, place if device is None else device, default)
+        inputs = replace(inputs, args=made)
     report = Report(observe(model, inputs, Run(mode=mode, backward=backward, execution=execution)))
     return _strictly(report) if strict else report
 
@@ -64,16 +76,24 @@ def count(
 class CostCounter:
     """Counts everything that runs inside its `with` block, under the modules of `model` where one is given.
 
-    It leaves modes, grads and buffers to the block, since the block is the user's own code. `report` can be read at any
-    time; a second use adds to the first. As a decorator it counts every call of a function.
-
         with CostCounter(model) as counter:
             loss = model(x).sum()
             loss.backward()
         counter.report.flops
+
+    It leaves modes, grads and buffers to the block, since the block is the user's own code. `report` can be read at any
+    time; a second use adds to the first. `backward=False` leaves what runs in backward out of the report; with
+    `strict`, the end of the block raises UncountedError if anything had no counting rule. As a decorator it counts
+    every call of a function, or every step of a generator.
+
+    Raises ConfigurationError where it is entered while it runs: each block and thread needs its own.
     """
 
     def __init__(self, model: nn.Module | None = None, *, backward: bool = True, strict: bool = False) -> None:
+        if model is not None and not isinstance(model, nn.Module):
+            raise ConfigurationError(
+                f"CostCounter takes an nn.Module or nothing, not {type(model).__name__}. Write CostCounter()."
+            )
         self._tracer = Tracer(model)
         self._backward = backward
         self._strict = strict
@@ -81,6 +101,7 @@ class CostCounter:
 
     @property
     def report(self) -> Report:
+        """What has been counted so far."""
         trace = self._tracer.trace(execution="real", mode="same")
         if self._backward:
             return Report(trace)
@@ -88,7 +109,7 @@ class CostCounter:
 
     def __enter__(self) -> CostCounter:
         if self._thread is not None:
-            where = "already" if self._thread == threading.get_ident() else "in another thread"
+            where = "already" if self._runs_here() else "in another thread"
             raise ConfigurationError(
                 f"This CostCounter is running {where}. Give each block and thread its own CostCounter()."
             )
@@ -105,29 +126,88 @@ class CostCounter:
             _strictly(self.report)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, each call of it counted."""
+        """The function, each call of it counted, or each step of the generator that it makes."""
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"'{function.__name__}' is async: at each await other tasks run, and they would be counted with it. "
+                "Write with torchcost.CostCounter() around what runs between two awaits."
+            )
+        if not callable(function):
+            raise ConfigurationError(
+                f"A CostCounter decorates a function, not {type(function).__name__}. Write with counter: around code."
+            )
 
         @wraps(function)
         def counted(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self:
+            with self._unless_running():
                 return function(*args, **kwargs)
 
-        return counted
+        @wraps(function)
+        def stepwise(*args: P.args, **kwargs: P.kwargs) -> Any:
+            made: Any = function(*args, **kwargs)
+            return self._steps(made)
+
+        return stepwise if inspect.isgeneratorfunction(function) else counted
+
+    def _steps(self, made: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """What a generator yields; it is counted while it runs, and not while whoever asked for the value does."""
+        step: Callable[[], Any] = partial(next, made)
+        while True:
+            with self._unless_running():
+                try:
+                    value = step()
+                except StopIteration as end:
+                    return end.value
+            try:
+                sent = yield value
+                step = partial(made.send, sent)
+            except GeneratorExit:
+                with self._unless_running():
+                    made.close()
+                raise
+            except BaseException as thrown:  # the generator itself is to answer it
+                step = partial(made.throw, thrown)
+
+    def _unless_running(self) -> AbstractContextManager[object]:
+        """The block of a call; a call within a counted one is counted there."""
+        return nullcontext() if self._runs_here() else self
+
+    def _runs_here(self) -> bool:
+        return self._thread == threading.get_ident()
 
 
-def _made(
-    model: nn.Module,
-    sizes: Sequence[Any],
-    dtypes: Sequence[torch.dtype] | None,
-    device: torch.device | str | None,
-    given: Arguments,
-) -> tuple[Any, ...]:
-    if given.args:
-        raise ConfigurationError("Both args and input_size are given. Pass the inputs, or the sizes to make them from.")
-    first = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), None)
-    where = device if device is not None else first.device if first is not None else "cpu"
-    default = first.dtype if first is not None else torch.get_default_dtype()
-    return from_sizes(sizes, dtypes, where, default)
+def _floating(model: nn.Module) -> torch.dtype:
+    """The dtype of generated inputs: that of the model's own figures."""
+    return next((t.dtype for t in _tensors(model) if t.is_floating_point()), torch.get_default_dtype())
+
+
+def _place(model: nn.Module, execution: Execution) -> torch.device:
+    """Where generated inputs are: beside the model's weights; on meta where the run computes nothing anyway."""
+    tensors = _tensors(model)
+    place = next((t.device for t in tensors if t.is_floating_point()), torch.device("cpu"))
+    fake = execution == "fake" or (execution == "auto" and any(t.is_meta for t in tensors))
+    return torch.device("meta") if fake and place.type == "cpu" else place
+
+
+def _tensors(model: nn.Module) -> tuple[torch.Tensor, ...]:
+    return (*model.parameters(), *model.buffers())
+
+
+def _refuse_without_size(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigurationError(
+                f"{name} is of inputs that are made from input_size, and none is given. "
+                f"Leave {name} out, or write input_size=(1, 3, 224, 224)."
+            )
+
+
+def _check_backward(backward: object) -> None:
+    if not isinstance(backward, bool) and not callable(backward):
+        raise ConfigurationError(
+            f"backward={backward!r} is neither True, False nor a function. "
+            "Write backward=True or backward=lambda output: criterion(output, target)."
+        )
 
 
 def _check(name: str, value: object, known: tuple[str, ...]) -> None:
@@ -136,9 +216,12 @@ def _check(name: str, value: object, known: tuple[str, ...]) -> None:
 
 
 def _strictly(report: Report) -> Report:
+    failed = [note for note in report.notes if RULE_FAILED in note]
+    if failed:
+        raise UncountedError(f"{'; '.join(failed)}. Mend the rule, or count without strict=True.")
     if report.uncounted:
         calls = "; ".join(
-            f"{target} in {', '.join(repr(p) for p in paths[:3])}" for target, paths in report.uncounted.items()
+            f"{target} in {', '.join(map(place, paths[:3]))}" for target, paths in report.uncounted.items()
         )
         raise UncountedError(
             f"No counting rule for {calls}. "

@@ -8,10 +8,18 @@ from typing import Literal
 
 from torchcost.cost import Cost, TensorSpec
 
-__all__ = ["ModuleEntry", "ParameterEntry", "Phase", "Record", "Trace"]
+__all__ = ["PHASES", "RULE_FAILED", "ModuleEntry", "ParameterEntry", "Phase", "Record", "Trace", "place"]
 
 Phase = Literal["forward", "backward", "recompute"]
 PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
+
+RULE_FAILED = "its counting rule failed"
+"""What a note says of a rule that raised: a claimed call is then counted by its operators, which nobody asked for."""
+
+
+def place(path: str) -> str:
+    """A module's path in a sentence."""
+    return repr(path) if path else "the root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from torchcost.errors import ConfigurationError, ReportError
-from torchcost.render import json as as_json, text
-from torchcost.tree import schema, tables
+from torchcost.render import html, json as as_json, text
+from torchcost.tree import schema
 from torchcost.tree.summary import Summary
 
 __all__ = ["Report"]
@@ -24,11 +24,12 @@ class Report(Summary):
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat mapping a module, for tables and data frames."""
-        return [tables.row(node) for node in self.nodes()]
+        return self.rows()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
-        return cls(schema.from_dict(data))
+        """The report of a mapping that `to_dict` gave; raises ReportError for any other."""
+        return cls(schema.from_dict(data), rules=data["rules"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the report as JSON."""
@@ -38,19 +39,25 @@ class Report(Summary):
     def load(cls, path: str | os.PathLike[str]) -> Report:
         """Reads a saved report; raises ReportError if the file is none."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8-sig")))  # editors add a mark
+        except ReportError as error:
+            raise ReportError(f"{path}: {error}") from error
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ReportError(f"{path} is not a report: {error}. Save one with report.save(path).") from error
         except OSError as error:
             raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from error
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Report) and self._trace == other._trace
+        return isinstance(other, Report) and (self._trace, self.rules) == (other._trace, other.rules)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
         return text.render(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html.render(self)
 
     def __repr__(self) -> str:
         bound = ">= " if self.lower_bound else ""

@@ -15,7 +15,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial, reduce
@@ -27,7 +28,7 @@ from torchcost.errors import ConfigurationError, ModelError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Source", "build", "check_spec", "close_match", "load", "locate", "one_line", "told"]
+__all__ = ["Source", "build", "check_spec", "close_match", "load", "locate", "one_line", "told", "told_at"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class Source:
 def locate(text: str, *, kwargs: Mapping[str, Any] | None = None, app_dir: str = ".") -> Source:
     """The source that a spec names; `kwargs` go to the class, function or configuration.
 
-    Raises ConfigurationError for a spec that cannot be read, ModelError where the import fails or a name is not there.
+    Raises ConfigurationError for a spec that cannot be read or names nothing, ModelError where the import fails.
     """
     check_spec(text)
     library, _, name = text.partition(":")
@@ -85,17 +86,44 @@ def load(text: str, *, app_dir: str = ".") -> Any:
     check_spec(text)
     place, _, attribute = text.rpartition(":")
     _search(Path(app_dir))
-    try:
-        module = _import_file(Path(app_dir, place)) if place.endswith(".py") else importlib.import_module(place)
-    except (Exception, SystemExit) as error:  # whatever the user's module raises while it runs
-        raise ModelError(f"cannot import '{text}': {_told_at(error)}.{_import_cure(error, place)}") from error
+    module = _imported(text, place, app_dir)
     try:
         return reduce(getattr, attribute.split("."), module)
     except AttributeError as error:
-        raise ModelError(
+        raise ConfigurationError(
             f"cannot import '{text}': module has no attribute '{attribute}'."
             f"{close_match(attribute, vars(module)) or _offered(_models_of(module))}"
         ) from error
+
+
+def _imported(text: str, place: str, app_dir: str) -> Any:
+    path = Path(app_dir, place)
+    if place.endswith(".py") and not path.is_file():
+        raise ConfigurationError(
+            f"cannot import '{text}': there is no file {path.resolve()}. Type its path, or --app-dir DIR"
+        )
+    try:
+        with _as_program(place):
+            return _import_file(path) if place.endswith(".py") else importlib.import_module(place)
+    except (Exception, SystemExit) as error:  # whatever the user's module raises while it runs
+        kind = ConfigurationError if _is_not_there(error, place) else ModelError
+        raise kind(f"cannot import '{text}': {told_at(error)}.{_import_cure(error, place)}") from error
+
+
+@contextmanager
+def _as_program(name: str) -> Iterator[None]:
+    """While the user's code runs, the command line is not torchcost's: a parser in it finds no arguments."""
+    was, sys.argv = sys.argv, [name]
+    try:
+        yield
+    finally:
+        sys.argv = was
+
+
+def _is_not_there(error: BaseException, place: str) -> bool:
+    """Whether it is the named module itself that does not exist, and not one that it imports."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    return name is not None and f"{place}.".startswith(f"{name}.")
 
 
 # --- where models come from ------------------------------------------------------------------------------------------
@@ -105,7 +133,7 @@ def _torchvision(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
     models = _library("torchvision.models")
     _refuse_weights(kwargs, "weights", "weights_backbone")
     if name not in models.list_models():
-        raise ModelError(_unknown("torchvision", name, models.list_models()))
+        raise ConfigurationError(_unknown("torchvision", name, models.list_models()))
     builder = models.get_model_builder(name)
     taken = inspect.signature(builder).parameters
     unweighted = {weights: None for weights in ("weights", "weights_backbone") if weights in taken}
@@ -116,7 +144,7 @@ def _timm(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
     timm = _library("timm")
     _refuse_weights(kwargs, "pretrained", "checkpoint_path")
     if not timm.is_model(name.partition(".")[0]):
-        raise ModelError(_unknown("timm", name, timm.list_models()))
+        raise ConfigurationError(_unknown("timm", name, timm.list_models()))
     return partial(timm.create_model, name, pretrained=False, **kwargs)
 
 
@@ -147,7 +175,8 @@ def _configuration(transformers: Any, name: str, kwargs: Mapping[str, Any]) -> A
         if isinstance(kind, type) and issubclass(kind, transformers.PretrainedConfig):
             return kind(**kwargs)
     except Exception as error:  # transformers raises many kinds for a configuration it cannot take
-        raise ModelError(f"cannot configure 'hf:{name}': {told(error)}. Its own code is never run.") from error
+        why = _without_advice(error, told(error))
+        raise ConfigurationError(f"cannot configure 'hf:{name}': {why}. Its own code is never run.") from error
     configurations = [known for known in dir(transformers) if known.endswith("Config")]
     raise ConfigurationError(
         f"'hf:{name}' is neither a directory with a config.json nor a configuration class of transformers."
@@ -156,11 +185,16 @@ def _configuration(transformers: Any, name: str, kwargs: Mapping[str, Any]) -> A
     )
 
 
+def _without_advice(error: BaseException, said: str) -> str:
+    """What is said of an error, but for the advice of transformers to run code that was downloaded."""
+    return "it asks for code that comes with it" if "trust_remote_code" in str(error) else said
+
+
 def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ModelError(f"cannot import {name}: {told(error)}. Type: pip install 'torchcost[zoo]'") from error
+        raise ConfigurationError(f"cannot import {name}: {told(error)}. Type: pip install 'torchcost[zoo]'") from error
 
 
 def _refuse_weights(kwargs: Mapping[str, Any], *names: str) -> None:
@@ -189,8 +223,6 @@ def _import_file(path: Path) -> Any:
     It goes by its own name, so that `net.py:Net` and `net:Net` are one class, unless another module has that name.
     """
     path = path.resolve()
-    if not path.is_file():
-        raise ImportError(f"there is no file {path}")
     _search(path.parent)
     found = importlib.util.find_spec(path.stem) if path.stem.isidentifier() else None
     if found is not None and found.origin == str(path):
@@ -235,7 +267,7 @@ def _check_arguments(text: str, target: Callable[..., Any], kwargs: Mapping[str,
     if missing:
         example = ", ".join(f'"{name}": ...' for name in (*kwargs, *missing))
         names = " and ".join(map(repr, missing))
-        raise ModelError(f"'{text}' cannot be built without {names}. Type --model-kwargs '{{{example}}}'")
+        raise ConfigurationError(f"'{text}' cannot be built without {names}. Type --model-kwargs '{{{example}}}'")
 
 
 def _made(source: Source, device: str, *, moved: bool = False) -> nn.Module:
@@ -243,15 +275,16 @@ def _made(source: Source, device: str, *, moved: bool = False) -> nn.Module:
     import torch
 
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
+        with torch.random.fork_rng(devices=[]), torch.device(device), _as_program(source.text):
             torch.manual_seed(0)
             model = source.make()
             model = model.to(device) if moved and isinstance(model, torch.nn.Module) else model
     except (Exception, SystemExit) as error:  # whatever the user's constructor raises
         where = "" if device == "cpu" else f" on {device}"
-        raise ModelError(f"'{source.text}' cannot be built{where}: {_told_at(error)}.") from error
+        why = _without_advice(error, told_at(error))
+        raise ModelError(f"'{source.text}' cannot be built{where}: {why}.") from error
     if not isinstance(model, torch.nn.Module):
-        raise ModelError(
+        raise ConfigurationError(
             f"'{source.text}' is or makes {_an(type(model).__name__)}, not an nn.Module. "
             "Name one, or a class or function that makes one."
         )
@@ -264,7 +297,8 @@ def _made(source: Source, device: str, *, moved: bool = False) -> nn.Module:
 def close_match(name: str, known: Iterable[str]) -> str:
     """A hint at the known name closest to a wrong one; empty if none is near."""
     public = [candidate for candidate in known if not candidate.startswith("_")]
-    matches = get_close_matches(name, public, n=1)
+    same = [candidate for candidate in public if candidate.casefold() == name.casefold()]
+    matches = same or get_close_matches(name, public, n=1)
     return f" Did you mean '{matches[0]}'?" if matches else ""
 
 
@@ -276,11 +310,12 @@ def told(error: BaseException) -> str:
 
 
 def one_line(text: str, longest: int = 300) -> str:
+    """A text without line breaks, cut between two words where it is too long."""
     line = " ".join(text.split())
-    return line if len(line) <= longest else f"{line[:longest]}..."
+    return line if len(line) <= longest else f"{line[: longest + 1].rpartition(' ')[0] or line[:longest]}..."
 
 
-def _told_at(error: BaseException) -> str:
+def told_at(error: BaseException) -> str:
     """An exception with the last line of the user's code that it passed."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "site-packages" not in frame.filename and _is_users(frame.filename)]
@@ -296,6 +331,8 @@ _STANDARD = (str(Path(inspect.__file__).parent),)
 
 
 def _import_cure(error: BaseException, place: str) -> str:
+    if isinstance(error, SystemExit):
+        return " It ends the program when it is imported: put what it runs under if __name__ == '__main__':"
     if isinstance(error, ModuleNotFoundError):
         return " Install it, or name the folder that holds it: --app-dir DIR"
     if isinstance(error, ImportError) and "relative import" in str(error):
@@ -304,12 +341,24 @@ def _import_cure(error: BaseException, place: str) -> str:
 
 
 def _unreadable(text: str) -> str:
-    if text.endswith(".py") and Path(text).is_file():
-        return f"'{text}' is a file: which model of it?{_offered(_defined_in(Path(text)))} Type {text}:NAME"
+    place = text.rstrip(":")
+    if place.endswith(".py") and Path(place).is_file():
+        return f"'{text}' is a file: which model of it?{_offered(_defined_in(Path(place)))} Type {place}:NAME"
+    if text.endswith(":") and place in _SUCH_AS:
+        return f"'{text}' names no model. Type {_SUCH_AS[place]}"
+    if place and Path(place, "config.json").is_file():
+        return f"'{text}' is a directory with a configuration. Type hf:{place}"
     return (
-        f"'{text}' is no model. Type module:NAME, file.py:NAME, torchvision:{text or 'NAME'}, timm:NAME, hf:DIR, "
-        "or a saved report.json."
+        f"'{text}' is no model. Type module:NAME, file.py:NAME, torchvision:{place.strip(':') or 'NAME'}, timm:NAME, "
+        "hf:DIR, or a saved report.json."
     )
+
+
+_SUCH_AS = {
+    "torchvision": "torchvision:resnet50",
+    "timm": "timm:vit_base_patch16_224",
+    "hf": "hf:BertConfig, or hf:DIR with a config.json",
+}
 
 
 def _defined_in(path: Path) -> list[str]:

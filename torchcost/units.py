@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal, get_args
 
-__all__ = ["MISSING", "UNITS", "Units", "count", "nbytes", "percent", "quantity", "ratio", "share"]
+__all__ = ["MISSING", "UNITS", "Units", "count", "nbytes", "number", "percent", "quantity", "ratio", "share"]
 
 Units = Literal["auto", "raw", "K", "M", "G", "T"]
 """How counts are scaled: by their own size, not at all, or all alike."""
@@ -25,6 +25,11 @@ _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 def count(value: int | None, units: Units = "auto") -> str:
     """A count with its decimal prefix: `3.628 G`, `512`; with units "raw" the integer itself: `3,628,146,688`."""
     return MISSING if value is None else " ".join(filter(None, _scaled(value, units, 1000)))
+
+
+def number(value: int, units: Units) -> str:
+    """A count without its prefix, for a column that says it: with "M" 0.0094 and 1,814."""
+    return _scaled(value, units, 1000)[0]
 
 
 def quantity(value: int | None, unit: str, units: Units = "auto") -> str:

@@ -42,6 +42,72 @@ class Branching(nn.Sequential):
         return super().forward(x) if x.sum().item() > -1e9 else x
 
 
+class Named(nn.Module):
+    """Its forward takes nothing by position."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, *, x, scale):
+        return self.linear(x) * scale
+
+
+class Quits(nn.Module):
+    def forward(self, x):
+        raise SystemExit(0)
+
+
+class Silent(nn.Sequential):
+    """Its forward gives nothing back."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(8, 4))
+
+    def forward(self, x):
+        super().forward(x)
+
+
+class NoWay(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        raise ArithmeticError("no way back")
+
+
+class Stuck(nn.Module):
+    """Its backward fails."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return NoWay.apply(self.linear(x))
+
+
+class Batched(nn.Module):
+    """Its forward takes a mapping."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, batch):
+        return self.linear(batch["left"]) + self.linear(batch["right"])
+
+
+def pair():
+    return {"left": torch.zeros(1, 8), "right": torch.zeros(1, 8)}
+
+
+def text_only():
+    return nn.Sequential(nn.Embedding(100, 16))
+
+
 def plain():
     return nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
 

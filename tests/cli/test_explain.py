@@ -40,6 +40,18 @@ def test_an_unknown_path_gives_what_is_near(run: Command) -> None:
     assert "error: No module 'layer1.0.conv7'. Did you mean 'layer1.0.conv" in result.stderr
 
 
+def test_what_is_like_nothing_is_answered_with_where_to_look(run: Command, saved: str) -> None:
+    assert run("explain", saved, "xyz").stderr == "torchcost: error: No module 'xyz'. List them: torchcost summary.\n"
+
+
+def test_it_is_as_narrow_as_asked(run: Command, saved: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide, narrow = run("explain", saved).stdout, run("explain", saved, "--width", "40").stdout
+    assert max(map(len, wide.splitlines())) > 40 >= max(map(len, narrow.splitlines()))
+    assert wide.split() == narrow.split()
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("explain", saved).stdout == narrow
+
+
 def test_an_ambiguous_end_of_a_path_gives_the_candidates(run: Command) -> None:
     result = run("explain", "torchcost.examples:resnet18", "conv2")
     assert result.exit_code == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from click.testing import Result
 
 from torchcost.cli.rules import listing
@@ -23,6 +24,15 @@ def test_a_rule_without_words_of_its_own_shows_its_formula() -> None:
     assert listed["aten.mm"].equation.startswith("y[")
     assert listed["aten.view"].family == "free"
     assert not [rule.target for rule in listing() if not rule.equation]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_list_is_as_narrow_as_asked(run: Command, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = run("handlers", "--width", str(width)).stdout
+    assert max(map(len, text.splitlines())) <= width
+    assert sorted("".join(text.split())) == sorted("".join(run("handlers").stdout.split()))
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run("handlers").stdout == text
 
 
 def test_nothing_missing_is_said(run: Command) -> None:

@@ -20,6 +20,8 @@ TYPED = {
     "half:2,2": InputSpec(shape=(2, 2), dtype="float16"),
     "input_ids=int64:1,128@0..30521": InputSpec(name="input_ids", dtype="int64", shape=(1, 128), high=30521),
     "x=int8:4@-3..-1": InputSpec(name="x", dtype="int8", shape=(4,), low=-3, high=-1),
+    "float32:1,3@-1..1.5": InputSpec(dtype="float32", shape=(1, 3), low=-1, high=1.5),
+    "bf16:2@1e-3..2": InputSpec(dtype="bfloat16", shape=(2,), low=0.001, high=2),
     "[3, 800, 800]": InputSpec(shape=(3, 800, 800), listed=True),
 }
 
@@ -39,6 +41,17 @@ def test_inputs_are_drawn_within_their_bounds_and_the_same_each_time() -> None:
     assert 0 <= floats.min() < floats.max() < 1
     assert listed[0].dtype == torch.float16
     assert torch.equal(numbers, again.args[0])
+
+
+def test_floats_are_drawn_within_their_bounds() -> None:
+    (drawn,) = arguments([parse("float32:500@-3..-1")], default=torch.float16, device="cpu").args
+    assert -3 <= drawn.min() < -2.9
+    assert -1.1 < drawn.max() < -1
+
+
+def test_on_meta_nothing_is_drawn() -> None:
+    (made,) = arguments([parse(f"int64:{1 << 50}@3..7")], default=torch.float32, device="meta").args
+    assert (made.is_meta, made.dtype, made.numel()) == (True, torch.int64, 1 << 50)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +83,7 @@ GUESSES = {
     "hf:BertConfig": ["input_ids=int64:1,128@0..30521"],
     "hf:T5Config": ["input_ids=int64:1,128@0..32127", "decoder_input_ids=int64:1,128@0..32127"],
     "hf:CLIPConfig": ["input_ids=int64:1,77@0..49407", "pixel_values=1,3,224,224"],
+    "hf:Qwen2VLConfig": ["input_ids=int64:1,128@0..152063"],
     "hf:ViTConfig": ["pixel_values=1,3,224,224"],
     "hf:Wav2Vec2Config": ["input_values=1,16000"],
 }

@@ -13,7 +13,7 @@ import torchcost
 from torchcost import Report
 from torchcost.cli.measurement import measure
 from torchcost.cli.request import Request
-from torchcost.errors import FakeExecutionError
+from torchcost.errors import ConfigurationError, FakeExecutionError
 
 WAYS = [("auto", "auto"), ("fake", "auto"), ("real", "auto"), ("fake", "cpu"), ("real", "cpu"), ("fake", "meta")]
 
@@ -23,7 +23,7 @@ def figures(report: Report) -> tuple[object, ...]:
 
 
 def measured(model: str, *, told: list[str] | None = None, **options: object) -> Report:
-    request = Request(model=model, inputs=("1,8",), **options)  # type: ignore[arg-type]
+    request = Request(**{"model": model, "inputs": ("1,8",), **options})  # type: ignore[arg-type]
     return measure(request, tell=(told if told is not None else []).append)
 
 
@@ -66,7 +66,7 @@ class Net(torch.nn.Module):
     def forward(self, x):
         if "bias" not in self.kept:
             self.kept["bias"] = self.linear(x)
-        return self.linear(x) + self.kept["bias"]
+        return self.linear(x) + self.kept["bias"] * x.sum().item()
 """
 
 
@@ -79,8 +79,37 @@ def test_a_cache_that_a_fake_run_filled_is_not_met_by_a_real_run() -> None:
 
 def test_a_model_that_needs_data_and_does_not_fit_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 1)
-    with pytest.raises(FakeExecutionError, match=r"'branching' needs real data .* weights of 184 B do not fit"):
+    with pytest.raises(
+        FakeExecutionError, match=r"'branching' needs real data .* weights and inputs of 216 B do not fit"
+    ):
         measured("nets.py:branching")
+
+
+@pytest.mark.parametrize(("model", "device"), [("plain", "meta"), ("plain", "cpu"), ("unbuildable_on_meta", "auto")])
+def test_inputs_of_a_run_on_fakes_take_no_memory(model: str, device: str) -> None:
+    request = Request(model=f"nets.py:{model}", inputs=(f"{1 << 40},8",), device=device)
+    assert measure(request, tell=lambda note: None).macs == (8 * 4 + 4 * 2) << 40
+
+
+def test_inputs_that_no_memory_holds_are_not_made_for_a_real_run() -> None:
+    with pytest.raises(FakeExecutionError, match=r"'branching' needs real data .* --input for smaller ones"):
+        measure(Request(model="nets.py:branching", inputs=(f"{1 << 40},8",)), tell=lambda note: None)
+    with pytest.raises(ConfigurationError, match=r"An input of size .* cannot be made on cpu: "):
+        measured("nets.py:plain", inputs=(f"{1 << 56},8",), execution="real")
+
+
+@pytest.mark.parametrize("execution", ["fake", "real"])
+def test_a_dtype_casts_the_model_and_its_floating_inputs(execution: str) -> None:
+    half = measured("nets.py:plain", dtype="bfloat16", execution=execution, inputs=("float32:1,8",))
+    assert half.macs_by_dtype == {"bfloat16": 8 * 4 + 4 * 2}
+    assert half.parameters.bytes == 2 * half.params
+    given = Request(model="nets.py:Masked", inputs_from="nets:text", dtype="float16")
+    assert {spec.dtype for spec in measure(given, tell=lambda note: None).root.inputs} == {"int64", "float16"}
+
+
+def test_a_mapping_that_names_no_parameter_is_the_one_input() -> None:
+    report = measure(Request(model="nets.py:Batched", inputs_from="nets:pair"), tell=lambda note: None)
+    assert report.macs == 2 * 8 * 4
 
 
 def test_backward_and_mode_reach_the_count() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -85,6 +86,41 @@ def test_a_closed_pipe_ends_quietly(saved: str) -> None:
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, env=environment)
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
+
+
+def shell(line: str) -> subprocess.CompletedProcess[bytes]:
+    """A command line as a shell runs it, with what it does to the streams."""
+    path = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+    typed = f"{shlex.quote(sys.executable)} -m torchcost {line}"
+    return subprocess.run(["sh", "-c", typed], capture_output=True, check=False, env={**os.environ, "PYTHONPATH": path})
+
+
+needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+
+STREAMS = {
+    "explain report.json >&-": (2, "Standard output is closed."),
+    "summary report.json >&-": (2, "Standard output is closed."),
+    "summary none.json 2>&-": (2, ""),
+    "summary nets.py:plain --input 1,8 --format csv 2>&-": (0, ""),
+}
+FULL = {
+    "summary report.json >/dev/full": (2, "Cannot write the result: No space left on device."),
+    "summary report.json -o /dev/full": (2, "Cannot write /dev/full: No space left on device."),
+    "summary none.json 2>/dev/full": (2, ""),
+    "--help >/dev/full": (3, "No space left on device"),
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the lines are those of a POSIX shell")
+@pytest.mark.parametrize("line", [*STREAMS, *(pytest.param(line, marks=needs_full_disk) for line in FULL)])
+def test_a_stream_that_is_closed_or_full_is_no_fault_of_ours(saved: str, line: str) -> None:
+    code, message = {**STREAMS, **FULL}[line]
+    result = shell(line)
+    assert result.returncode == code
+    assert message in result.stderr.decode()
+    assert b"fault of torchcost" not in result.stderr
+    assert b"Traceback" not in result.stderr
+    assert b"Exception ignored" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["summary", "explain"])

@@ -58,6 +58,12 @@ def test_numbers_stand_right_and_words_left() -> None:
     ]
 
 
+def test_a_prefix_that_all_figures_share_stands_in_the_header() -> None:
+    lines = table(render(stack(), View(columns=("calls", "params", "macs", "access_bytes", "share")), units="K"))
+    assert lines[0] == ["Module (type)", "Calls", "Params (K)", "MACs (K)", "Access (kB)", "FLOPs %"]
+    assert lines[4] == ["blocks (Sequential)", "1", "0.048", "0.096", "0.48", "100.00"]
+
+
 def test_a_level_is_an_indent() -> None:
     lines = render(stack(), View(columns=("macs",))).splitlines()
     assert lines[4].startswith("| &nbsp;&nbsp;blocks (Sequential) |")
@@ -75,7 +81,7 @@ def test_the_totals_the_rules_and_what_is_unknown_stand_below() -> None:
 
 def test_unknown_is_a_dash_and_a_bound_is_marked() -> None:
     lines = table(render(stack(), View(columns=("macs", "share"))))
-    assert lines[3] == ["Net", "≥ 96", "100.00"]
+    assert lines[3] == ["Net", ">= 96", "100.00"]
     assert lines[-1] == ["rope (Rotary)", "–", "–"]
 
 
@@ -83,6 +89,13 @@ def test_a_cell_of_parameters_is_exact_where_work_is_unknown() -> None:
     net = report([module("", "Net")], [record("", cost=None)])
     (line,) = rows(net, View(columns=("params", "calls", "macs")))
     assert [cell(line, name, 0, "auto") for name in ("params", "calls", "macs")] == ["0", "0", "–"]
+
+
+def test_in_ascii_no_sign_is_left_that_a_stream_lacks() -> None:
+    text = render(report([module("", "Größe")], [record("", cost=None)]), ascii_only=True)
+    assert text.isascii()
+    assert "| - |" in text
+    assert "u2013" not in text
 
 
 def test_remarks_stand_by_the_names() -> None:

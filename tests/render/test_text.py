@@ -67,6 +67,14 @@ def test_columns_give_way_and_are_named() -> None:
     assert "Left out for width: output, share. Ask for fewer columns, or widen." in narrow
 
 
+def test_the_figures_that_are_asked_for_first_stay_and_names_are_cut_for_them() -> None:
+    lines = table(render(stack(), width=40))
+    assert lines[0].split()[2:] == ["Params", "MACs", "FLOPs"]
+    assert lines[3].startswith("├─ blocks")
+    assert "…" in lines[4]
+    assert table(render(stack(), width=24))[0].split()[-2:] == ["(type)", "MACs"]
+
+
 def test_one_column_at_least_is_left() -> None:
     assert "MACs" in table(render(stack(), View(columns=("macs", "flops")), width=20))[0]
 
@@ -108,13 +116,15 @@ def test_markup_in_a_name_is_only_a_name() -> None:
 
 def test_unknown_work_is_a_bound_or_a_dash_and_never_0() -> None:
     lines = table(render(stack(), View(columns=("macs", "flops", "share", "access_bytes"))))
-    assert re.search(r"≥ 96 +≥ 204 +100\.00 +≥ \d", lines[2])
+    assert re.search(r">= 96 +>= 204 +100\.00 +>= \d", lines[2])
     assert re.search(r"rope \(Rotary\) +– +– +– +–$", lines[-1])
 
 
 def test_the_totals_in_words_are_bounds_too_where_work_is_unknown() -> None:
     text = render(stack())
-    assert "FLOPs >= 204 = 2 x 96 MACs + 12 other" in text
+    assert "FLOPs >= 204; counted are 2 x 96 MACs + 12 other" in text
+    assert "linear: 94.12% of the counted FLOPs" in text
+    assert "=" not in text.partition("\n\n")[2].replace(">=", "")
     assert "activations >= " in text
     assert "Not counted: mylib.rotate in rope" in text
     assert ">=" not in render(attention())
@@ -135,12 +145,12 @@ def test_not_called_and_in_parent_are_said() -> None:
 def test_what_a_run_did_before_it_failed_is_a_lower_bound() -> None:
     modules = [module("", "Net"), module("a", "Linear", outputs=(tensor(1),)), module("b", "Linear")]
     text = render(report(modules, [record("a", "Linear", macs=3)], complete=False), View(columns=("flops",)))
-    assert re.findall(r"Net +(≥ 6)|a \(Linear\) +(6)|b \(Linear\) +(–)", text) == [
-        ("≥ 6", "", ""),
+    assert re.findall(r"Net +(>= 6)|a \(Linear\) +(6)|b \(Linear\) +(–)", text) == [
+        (">= 6", "", ""),
         ("", "6", ""),
         ("", "", "–"),
     ]
-    assert "FLOPs >= 6 = 2 x 3 MACs" in text
+    assert "FLOPs >= 6; counted are 2 x 3 MACs" in text
 
 
 def test_an_incomplete_run_and_remarks_are_said() -> None:
@@ -153,6 +163,31 @@ def test_a_line_breaks_at_a_comma_and_not_before_a_unit() -> None:
     net = report([module("", inputs=(tensor(10**6),))], [record("", input_bytes_read=10**9, other_flops=10**9)])
     lines = render(net, width=60).splitlines()
     assert lines[-3:-1] == ["Input 4 MB, activations 0 B, reads 1 GB, writes 0 B,", "  1 FLOP/B"]
+
+
+def test_products_without_a_weight_are_no_linear_layers() -> None:
+    entry, call = linear("fc", key=0)
+    scores = record("", "aten.bmm", macs=32, family="dense", input_bytes_read=8)
+    gradient = record("fc", "aten.mm", phase="backward", macs=16, family="dense", input_bytes_read=8)
+    text = render(report([module("", "Net"), entry], [call, scores, gradient]))
+    assert "linear + matmul = 100.00% of FLOPs" in text
+    assert {name: cost.macs for name, cost in report(records=[scores, gradient]).by_product().items()} == {"matmul": 48}
+
+
+def test_nothing_that_ran_is_not_all_of_it_counted() -> None:
+    text = render(report([module("", "Net", calls=0)]))
+    assert "nothing ran" in text
+    assert "coverage" not in text
+    assert "coverage 100%" in render(report([module("", "Identity")]))
+
+
+def test_without_a_width_nothing_is_cut() -> None:
+    name = "a_name_that_is_much_longer_than_any_table_is_wide_" * 9
+    net = report([module("", "Net"), module(name)], [record(name, f"lib.{name}", cost=None)])
+    text = render(net, View(columns=("macs", "uncounted")), width=None)
+    assert f"└─ {name} (Block)" in text
+    assert "…" not in text
+    assert all(line == line.rstrip() for line in text.splitlines())
 
 
 def test_colour_changes_no_letter() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import torchcost
+from torchcost.errors import ConfigurationError
 
 
 def test_it_counts_code_without_a_model() -> None:
@@ -59,6 +62,77 @@ def test_as_a_decorator_it_counts_every_call() -> None:
     assert product(2).shape == (2, 2)
     product(3)
     assert counter.report.macs == 2**3 + 3**3
+
+
+def test_a_function_that_calls_itself_is_counted_once() -> None:
+    counter = torchcost.CostCounter()
+
+    @counter
+    def powers(n: int) -> torch.Tensor:
+        return torch.ones(2, 2) @ (powers(n - 1) if n else torch.ones(2, 2))
+
+    powers(3)
+    assert counter.report.macs == 4 * 2**3
+
+
+def test_a_generator_is_counted_while_it_runs_and_not_between_its_steps() -> None:
+    counter = torchcost.CostCounter()
+
+    @counter
+    def products(n: int) -> Iterator[Any]:
+        for size in range(1, n):
+            try:
+                yield torch.ones(size, size) @ torch.ones(size, size)
+            except LookupError:
+                yield "answered"
+        return "done"
+
+    steps = products(4)
+    assert next(steps).shape == (1, 1)
+    torch.ones(9, 9) @ torch.ones(9, 9)
+    assert next(steps).shape == (2, 2)
+    assert steps.throw(LookupError()) == "answered"
+    assert next(steps).shape == (3, 3)
+    with pytest.raises(StopIteration, match="done"):
+        next(steps)
+    assert counter.report.macs == 1 + 2**3 + 3**3
+    assert counter.report.complete
+
+
+def test_a_generator_that_is_dropped_ends_in_its_own_finally() -> None:
+    counter, ended = torchcost.CostCounter(), []
+
+    @counter
+    def steps() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append(torch.ones(2, 2) @ torch.ones(2, 2))
+
+    running = steps()
+    next(running)
+    running.close()
+    assert len(ended) == 1
+    assert counter.report.macs == 2**3
+
+
+def test_what_cannot_be_counted_rightly_is_refused_when_it_is_decorated() -> None:
+    async def waits() -> None: ...
+
+    async def streams() -> AsyncIterator[int]:
+        yield 1
+
+    for function in (waits, streams):
+        with pytest.raises(ConfigurationError, match=f"'{function.__name__}' is async: at each await other tasks run"):
+            torchcost.CostCounter()(function)
+    with pytest.raises(ConfigurationError, match="decorates a function, not int"):
+        torchcost.CostCounter()(3)
+    with pytest.raises(ConfigurationError, match=r"an nn\.Module or nothing, not int\. Write CostCounter\(\)"):
+        torchcost.CostCounter(3)
+
+
+def test_a_counter_that_saw_nothing_does_not_claim_to_have_counted_all() -> None:
+    assert "nothing ran" in str(torchcost.CostCounter(nn.Linear(2, 2)).report)
 
 
 def test_nested_counters_both_count() -> None:

@@ -200,6 +200,32 @@ def test_made_inputs_have_the_asked_dtypes_or_the_models() -> None:
     assert set(whole.tolist()) <= {0, 1}  # any look-up has these rows
 
 
+def test_one_dtype_is_that_of_all_sizes() -> None:
+    net = Remembers()
+    torchcost.count(net, input_size=[(2, 3), (4,)], dtypes=torch.float64)
+    assert [made.dtype for made in net.seen[0]] == [torch.float64, torch.float64]
+
+
+def test_sizes_may_be_whole_numbers_of_numpy() -> None:
+    assert torchcost.count(nn.Linear(16, 8), input_size=(np.int64(2), np.int32(16))).macs == MACS
+
+
+LARGE = (1 << 22, 65536)
+"""2**38 elements, a terabyte."""
+
+
+@pytest.mark.parametrize("execution", ["auto", "fake"])
+def test_inputs_of_a_model_on_meta_take_no_memory(execution: Any) -> None:
+    huge = nn.Linear(65536, 65536, device="meta")
+    assert torchcost.count(huge, input_size=LARGE, execution=execution).macs == 2 ** (22 + 16 + 16)
+
+
+def test_inputs_of_a_fake_run_take_no_memory_wherever_the_weights_are() -> None:
+    net = nn.Linear(65536, 1)
+    assert torchcost.count(net, input_size=LARGE, execution="fake").macs == 2**38
+    assert torchcost.count(net, input_size=LARGE, device="meta").macs == 2**38
+
+
 def test_keywords_may_come_beside_a_size() -> None:
     assert torchcost.count(Calls(lambda v, n: v * n), kwargs={"n": 2}, input_size=(2, 16)).macs == MACS
 
@@ -210,6 +236,14 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "a negative size": (lambda: sized((2, -1)), r"input_size=\("),
     "a fractional size": (lambda: sized((2, 16.0)), r"input_size=\("),
     "sizes and numbers mixed": (lambda: sized([(2, 16), 3]), r"input_size=\("),
+    "a text for dtypes": (lambda: sized((2, 16), dtypes="float32"), r"dtypes='float32' holds no torch dtypes"),
+    "texts for dtypes": (lambda: sized((2, 16), dtypes=["float32"]), r"dtypes=\[torch\.float32\]"),
+    "an unknown device": (lambda: sized((2, 16), device="gpu"), "device='gpu' is no device .* 'cpu', 'cuda' or 'meta'"),
+    "a size beyond all memory": (lambda: sized((1 << 60, 16)), "An input of size .* cannot be made on cpu: "),
+    "a size beyond all numbers": (lambda: sized((1 << 60, 16), device="meta"), r"made on meta: .*\. Make it smaller"),
+    "a device without a size": (lambda: torchcost.count(nn.ReLU(), x(), device="cpu"), "Leave device out"),
+    "dtypes without a size": (lambda: torchcost.count(nn.ReLU(), x(), dtypes=[torch.long]), "Leave dtypes out"),
+    "a text for backward": (lambda: torchcost.count(nn.ReLU(), x(), backward="yes"), "backward='yes' is neither"),  # type: ignore[arg-type]
     "dtypes of another number": (lambda: sized((2, 16), dtypes=[torch.long] * 2), r"dtypes=\["),
     "inputs and a size": (lambda: torchcost.count(nn.Linear(16, 8), x(), input_size=(2, 16)), "args and input_size"),
     "a function for a model": (lambda: torchcost.count(torch.relu, x()), r"with torchcost\.CostCounter"),  # type: ignore[arg-type]
@@ -314,7 +348,7 @@ def test_a_loss_without_a_gradient_is_refused(loss: Callable[[Any], Any]) -> Non
 
 
 def test_strict_counting_refuses_work_without_a_rule() -> None:
-    with pytest.raises(UncountedError, match=r"No counting rule for .* in ''.*@torchcost\.handles"):
+    with pytest.raises(UncountedError, match=r"No counting rule for .* in the root.*@torchcost\.handles"):
         torchcost.count(Calls(lambda v: unknown(v)), x(), strict=True)
     assert torchcost.count(Calls(lambda v: v), x(), strict=True).macs == MACS
 
@@ -386,7 +420,7 @@ def test_a_missing_argument_is_pythons_error_and_our_note() -> None:
 def test_a_missing_argument_of_the_root_is_noted_too() -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument") as caught:
         torchcost.count(nn.Linear(16, 8))
-    assert "'' (Linear), called with no tensors" in caught.value.__notes__[-1]
+    assert "the root (Linear), called with no tensors" in caught.value.__notes__[-1]
 
 
 def test_a_keyboard_interrupt_leaves_no_hook() -> None:

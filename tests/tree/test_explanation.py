@@ -98,5 +98,11 @@ def test_long_equations_are_broken_before_80_columns() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_the_real_macs_of_complex_numbers_are_said_to_be_four_a_product() -> None:
+    text = layer("macs = width", terms=(("width", 6),), macs=24, dtype="complex64")["fc"].explain()
+    assert "      = 6\n    A complex multiply-accumulate is 4 real MACs: 4 x 6 = 24\n    FLOPs 48 = 2 x 24" in text
+    assert "complex" not in layer("macs = width", terms=(("width", 6),), dtype="float32")["fc"].explain()
+
+
 def test_a_layer_without_dot_products_has_no_other_rules() -> None:
     assert "Other rules" not in layer("other = 6", macs=0, other_flops=6)["fc"].explain()

@@ -74,6 +74,19 @@ def test_a_wrong_path_is_answered_with_a_close_one() -> None:
         stack()["blocks.1.f"]
 
 
+def test_a_name_from_elsewhere_is_answered_by_its_last_part() -> None:
+    with pytest.raises(KeyError, match=r"Did you mean 'blocks\.0\.fc' or 'blocks\.1\.fc' or 'blocks\.2\.fc'"):
+        stack()["transformer.encoder.layers.7.attention.fc"]
+
+
+def test_a_report_is_a_mapping_of_paths() -> None:
+    assert list(attention()) == ["", "attn", "attn.out_proj", "spare"]
+    assert "attn" in attention()
+    assert "x" not in attention()
+    with pytest.raises(TypeError, match=r"found by its path, report\['layer1\.0'\], not by 0"):
+        attention()[0]
+
+
 def test_coverage_is_counted_calls_over_all() -> None:
     assert stack(3).coverage == 9 / 11  # three calls a block, and two of an unknown operator
     assert attention().coverage == 1.0

@@ -50,7 +50,45 @@ def test_an_incomplete_run_stays_incomplete() -> None:
     assert not Report.from_dict(report(complete=False).to_dict()).complete
 
 
-@pytest.mark.parametrize("found", [0, SCHEMA + 1, "1", None])
+def test_a_newer_report_asks_for_a_newer_torchcost() -> None:
+    with pytest.raises(
+        ReportError, match=r"schema 2, and this torchcost reads 1\. Type pip install --upgrade torchcost"
+    ):
+        Report.from_dict({**stack().to_dict(), "schema": SCHEMA + 1})
+
+
+def test_a_report_by_other_rules_keeps_their_id_and_says_so() -> None:
+    foreign = Report.from_dict({**stack().to_dict(), "rules": "torchcost/9"})
+    assert foreign != stack()
+    assert Report.from_dict(foreign.to_dict()) == foreign
+    assert foreign.to_dict()["notes"] == stack().to_dict()["notes"]
+    assert "Counted by torchcost/9" in str(foreign)
+    assert "Note: counted by torchcost/9, not by the torchcost/1 of this torchcost" in str(foreign)
+
+
+WRONG_VALUES = {
+    "a text for a count": ("records", "cost", {"macs": "96"}),
+    "a fraction for a count": ("records", "cost", {"macs": 1.5}),
+    "less than nothing": ("records", "cost", {"macs": -1}),
+    "a text for a number of calls": ("modules", "calls", "1"),
+    "a number for a name": ("modules", "path", 1),
+    "a text for a truth": ("records", "claimed", "yes"),
+    "an unknown phase": ("records", "phase", "sideways"),
+    "a term that is no number": ("records", "terms", {"rows": "2"}),
+    "a size that is no number": ("modules", "inputs", [{"shape": ["1"], "dtype": "float32"}]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_VALUES)
+def test_a_value_of_the_wrong_kind_is_damage(name: str) -> None:
+    part, field, value = WRONG_VALUES[name]
+    data = stack().to_dict()
+    data[part][0][field] = value
+    with pytest.raises(ReportError, match="The report is damaged"):
+        Report.from_dict(data)
+
+
+@pytest.mark.parametrize("found", [0, "1", None])
 def test_another_schema_number_is_refused_by_its_name(found: object) -> None:
     with pytest.raises(ReportError, match=f"Not a torchcost report of schema {SCHEMA}, but {found!r}"):
         Report.from_dict({**stack().to_dict(), "schema": found})
@@ -62,7 +100,7 @@ def test_what_is_no_mapping_is_refused(data: Any) -> None:
         Report.from_dict(data)
 
 
-@pytest.mark.parametrize("missing", ["modules", "records", "notes", "complete", "context"])
+@pytest.mark.parametrize("missing", ["rules", "modules", "records", "notes", "complete", "context"])
 def test_a_report_that_lacks_a_part_is_damaged(missing: str) -> None:
     data = stack().to_dict()
     del data[missing]

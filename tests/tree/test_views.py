@@ -155,6 +155,27 @@ def test_a_module_counted_by_its_parent_says_so_and_shows_no_zero() -> None:
     assert lines["out_proj (Linear)"].figures == lines["spare (Linear)"].figures == (4, None)
 
 
+def test_another_name_of_a_module_says_whose_it_is_and_adds_nothing() -> None:
+    entry, call = linear("a", key=0)
+    alias, other = replace(entry, path="b", calls=0), replace(linear("c", key=1)[0], calls=0)
+    net = report([module("", "Net"), entry, alias, other], [call])
+    assert {line.label: line.remark for line in rows(net, View(fold=False))} == {
+        "Net": "",
+        "a (Linear)": "",
+        "b (Linear)": "same as a",
+        "c (Linear)": "not called",
+    }
+    assert figures(net, "params")["Net"] == 16 + 16
+
+
+def test_another_name_of_a_container_is_known_by_what_it_holds() -> None:
+    entry, call = linear("a.0", key=0)
+    twin = [module("b", "Sequential", calls=0), replace(entry, path="b.0", calls=0)]
+    net = report([module("", "Net"), module("a", "Sequential"), entry, *twin], [call])
+    remarks = [line.remark for line in rows(net, View()) if line.remark]
+    assert remarks == ["same as a", "same as a.0"]
+
+
 def test_unknown_work_marks_its_row_and_those_above() -> None:
     bounds = {line.label: line.bound for line in rows(stack(), View(columns=("macs", "uncounted")))}
     assert [label for label, bound in bounds.items() if bound] == ["Net", "rope (Rotary)"]

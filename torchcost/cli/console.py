@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -18,11 +19,15 @@ from torchcost.errors import ConfigurationError
 from torchcost.specs import one_line
 
 __all__ = [
+    "BROKEN_PIPE",
+    "STDOUT",
+    "check_output",
     "error",
     "note",
     "progress",
     "shows_color",
     "shows_only_ascii",
+    "stdout",
     "warning",
     "warnings_in_a_line",
     "width",
@@ -30,7 +35,10 @@ __all__ = [
 ]
 
 BROKEN_PIPE = 141  # 128 + the number of SIGPIPE: what a shell says of a program whose reader left
-_DRAWN = "├─└│≥–×·"
+STDOUT = "-"
+"""The name of a file that stands for standard output."""
+
+_DRAWN = "├─└│–×·"
 
 
 def note(text: str) -> None:
@@ -45,17 +53,41 @@ def error(text: str) -> None:
     _say("error", text)
 
 
-def write(text: str, output: str | None) -> None:
+def write(text: str, output: str | None = None) -> None:
     """A result on stdout, or in a file."""
     text = text if text.endswith("\n") else f"{text}\n"
-    if output is None:
-        _reconfigure(sys.stdout)
-        _print(text)
+    if output is None or output == STDOUT:
+        _print(text, stdout())
         return
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as failure:
-        raise ConfigurationError(f"Cannot write {output}: {failure.strerror}. Type another file after -o.") from failure
+        raise _unwritable(output, failure.strerror) from failure
+
+
+def check_output(output: str | None) -> None:
+    """Raises ConfigurationError where a result could not be written: before it is measured, not after."""
+    if output is None or output == STDOUT:
+        stdout()
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise _unwritable(output, os.strerror(errno.EISDIR))
+    if not path.parent.is_dir():
+        raise _unwritable(output, os.strerror(errno.ENOENT))
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _unwritable(output, os.strerror(errno.EACCES))
+
+
+def stdout() -> TextIO:
+    """Standard output, which a shell may have closed."""
+    if sys.stdout is None:
+        raise ConfigurationError("Standard output is closed. Open it, or send it to a file: > FILE")
+    return sys.stdout
+
+
+def _unwritable(output: str, why: str | None) -> ConfigurationError:
+    return ConfigurationError(f"Cannot write {output}: {why}. Type another file after -o.")
 
 
 def shows_color(choice: str, stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
@@ -88,7 +120,7 @@ def width(stream: TextIO, environment: Mapping[str, str] = os.environ) -> int | 
 @contextmanager
 def progress(text: str, *, after_seconds: float = 1.0) -> Iterator[None]:
     """Says what is being done while it lasts, if that is over a second; only on a terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
@@ -117,18 +149,32 @@ def warnings_in_a_line() -> Iterator[None]:
         yield
 
 
-def _print(text: str) -> None:
+def _print(text: str, stream: TextIO) -> None:
+    _reconfigure(stream)
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader is gone: what is still buffered must not raise again while Python exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _abandon(stream)
         raise Exit(BROKEN_PIPE) from None
+    except OSError as failure:
+        _abandon(stream)
+        raise ConfigurationError(f"Cannot write the result: {failure.strerror}. Send it elsewhere: > FILE") from failure
+
+
+def _abandon(stream: TextIO) -> None:
+    """The reader is gone or the disk full: what is still buffered must not raise again while Python exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(kind: str, text: str) -> None:
+    if sys.stderr is None:
+        return
     _reconfigure(sys.stderr)
-    print(f"torchcost: {kind}: {text}", file=sys.stderr)
+    try:
+        print(f"torchcost: {kind}: {text}", file=sys.stderr)
+    except OSError:  # nobody hears it: the exit code says it all the same
+        _abandon(sys.stderr)
 
 
 def _reconfigure(stream: object) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from torchcost.cli import console
-from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring, model_argument
+from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring, model_argument, width_option
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.errors import ConfigurationError
 from torchcost.report import Report
-from torchcost.specs import close_match
+from torchcost.tree.explanation import WIDTH
 from torchcost.tree.node import Node
+from torchcost.tree.tables import near
 
 __all__ = ["explain"]
 
@@ -24,12 +25,14 @@ __all__ = ["explain"]
 @model_argument()
 @click.argument("path", default="")
 @measuring
-def explain(request: Request, path: str) -> None:
+@width_option()
+def explain(request: Request, path: str, width: int | None) -> None:
     """Print the formula of each call of a module, with its numbers put in.
 
     PATH is a module's path as the summary shows it, layer1.0.conv1; without one the whole model is explained.
     """
-    console.write(_node(report_of(request), path).explain(), None)
+    console.check_output(None)
+    console.write(_node(report_of(request), path).explain(width=width or console.width(console.stdout()) or WIDTH))
 
 
 def _node(report: Report, path: str) -> Node:
@@ -39,12 +42,9 @@ def _node(report: Report, path: str) -> Node:
     endings = [known for known in nodes if known.endswith(f".{path}")]
     if len(endings) == 1:
         return nodes[endings[0]]
-    hint = _several(endings) or close_match(path, nodes) or f" It has: {_several(list(nodes)[1:])}"
-    raise ConfigurationError(f"No module '{path}'.{hint}")
+    hint = _several(endings) if endings else near(path, nodes).replace("report.nodes()", "torchcost summary")
+    raise ConfigurationError(f"No module '{path}'. {hint}")
 
 
 def _several(paths: list[str]) -> str:
-    if not paths:
-        return ""
-    shown = ", ".join(paths[:5])
-    return f" Which of {len(paths)}: {shown}{', ...' if len(paths) > 5 else ''}?"
+    return f"Which of {len(paths)}: {', '.join(paths[:5])}{', ...' if len(paths) > 5 else ''}?"

@@ -16,6 +16,7 @@ from torchcost.cli.explain import explain
 from torchcost.cli.handlers import handlers
 from torchcost.cli.options import HELP_NAMES, is_verbose, verbose
 from torchcost.cli.summary import summary
+from torchcost.cli.wording import typed
 from torchcost.cost import RULES
 from torchcost.errors import TorchCostError
 from torchcost.specs import one_line, told
@@ -72,22 +73,32 @@ def _exit_code(run: Callable[[], object]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
+    except SystemExit as error:  # of click, where help meets a closed pipe; else of code that torchcost called
+        return console.BROKEN_PIPE if isinstance(error.__context__, BrokenPipeError) else _failed(error)
     except Exception as error:  # the edge: a traceback is shown only to who asks for it
         return _failed(error)
     return code if isinstance(code, int) else 0
 
 
-def _failed(error: Exception) -> int:
-    if is_verbose():
+def _failed(error: BaseException) -> int:
+    if is_verbose() and sys.stderr is not None:
         traceback.print_exception(error)
     if isinstance(error, TorchCostError):
-        console.error(one_line(str(error), 2000))
+        console.error(one_line(typed(str(error)), 2000))
         return error.exit_code
-    console.error(f"{told(error)}. This is a fault of torchcost: please report it with what -v shows.")
+    fault = "" if isinstance(error, _OF_THE_SYSTEM) else f" {_FAULT}"
+    console.error(f"{told(error)}.{fault}")
     return TorchCostError.exit_code
+
+
+_OF_THE_SYSTEM = (OSError, MemoryError, SystemExit)
+_FAULT = "This is a fault of torchcost: please report it with what -v shows."
 
 
 def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     hint = f" Type: {context.command_path} --help" if context is not None else ""
-    return one_line(f"{error.format_message()}{hint}")
+    if isinstance(error, click.BadOptionUsage):
+        hint = f" Type a value after {error.option_name}"
+    message = error.format_message()
+    return one_line(f"{message}{'' if message.endswith(('.', '?')) else '.'}{hint}")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from torchcost.cli.inputs import InputSpec
-from torchcost.errors import ModelError
+from torchcost.errors import ConfigurationError
 from torchcost.specs import Source
 
 __all__ = ["guess", "likely_input"]
@@ -22,13 +22,13 @@ TOKENS = 128
 
 
 def guess(source: Source, model: nn.Module) -> list[InputSpec]:
-    """The inputs a model is usually shown with; raises ModelError, with what to type, where nothing tells."""
+    """The inputs a model is usually shown with; raises ConfigurationError, with what to type, where nothing tells."""
     for known in (_example, _torchvision, _timm, _transformers):
         if specs := known(source, model):
             return specs
     needed = [p.name for p in inspect.signature(model.forward).parameters.values() if p.default is p.empty]
     line = " ".join(f"--input {likely_input(model, name)}" for name in needed)
-    raise ModelError(
+    raise ConfigurationError(
         f"No input is known for '{source.text}', whose forward takes ({', '.join(needed)}). "
         f"Type {line or '--input 1,3,224,224'}, in the shapes it takes, or --inputs mod:fn"
     )
@@ -135,7 +135,8 @@ def _transformers(source: Source, model: Any) -> list[InputSpec]:
     main = model.main_input_name
     specs = _MAIN_INPUTS[main](config) if main in _MAIN_INPUTS else _dummies(model)
     taken = inspect.signature(model.forward).parameters
-    if main == "input_ids" and hasattr(config, "vision_config") and not model.can_generate():
+    compares = main == "input_ids" and hasattr(config, "vision_config") and not model.can_generate()
+    if compares and "image_grid_thw" not in taken:
         specs = [*specs, *_pixels(config)]  # texts are compared with images; a generator reads images as tokens
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
         specs = [*specs, _ids("decoder_input_ids", _vocabulary(config), _length(config))]

@@ -16,9 +16,10 @@ from torchcost.trace.inputs import Arguments, random_tensor
 
 __all__ = ["InputSpec", "arguments", "called", "parse"]
 
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 _SYNTAX = re.compile(
     r"(?:(?P<name>[^\W\d]\w*)=)?(?P<open>\[)?(?:(?P<dtype>[^\W\d]\w*):)?(?P<shape>(?:\d+(?:[,x]\d+)*,?)?)(?P<close>\])?"
-    r"(?:@(?P<low>-?\d+)\.\.(?P<high>-?\d+))?"
+    rf"(?:@(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER}))?"
 )
 _ALIASES = {
     "float": "float32",
@@ -29,18 +30,19 @@ _ALIASES = {
     "bf16": "bfloat16",
 }
 _DTYPES = {name for name in ITEMSIZE if not name.startswith(("q", "float4"))}
+_DRAWN = {name for name in _DTYPES if "int" in name or name.startswith(("float", "bfloat"))}
 _EXAMPLES = "Type it like 1,3,224,224 or ids=int64:1,128@0..30521"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """One input: a random tensor of a shape, integers from `low` to `high`; `listed` if it is passed in a list."""
+    """One input: a random tensor of a shape, its numbers from `low` to `high`; `listed` if it is passed in a list."""
 
     shape: tuple[int, ...]
     name: str | None = None
     dtype: str | None = None
-    low: int = 0
-    high: int = 1
+    low: float = 0
+    high: float = 1
     listed: bool = False
 
     def __str__(self) -> str:
@@ -61,13 +63,24 @@ def parse(text: str) -> InputSpec:
     if dtype is not None and dtype not in _DTYPES:
         known = close_match(dtype, _DTYPES) or f" Choose from: {', '.join(sorted(_DTYPES))}."
         raise ConfigurationError(f"--input '{text}' has no dtype '{found['dtype']}'.{known}")
-    low, high = int(found["low"] or 0), int(found["high"] or 1)
-    if low > high:
-        raise ConfigurationError(f"--input '{text}' draws from {low} to {high}, which is empty. {_EXAMPLES}")
-    if found["low"] and "int" not in (dtype or ""):
-        raise ConfigurationError(f"--input '{text}': @LOW..HIGH is for integers. {_EXAMPLES}")
+    low, high = _bounds(text, dtype, found["low"] or "0", found["high"] or "1", given=found["low"] is not None)
     shape = tuple(int(size) for size in re.findall(r"\d+", found["shape"]))
     return InputSpec(name=found["name"], dtype=dtype, shape=shape, low=low, high=high, listed=bool(found["open"]))
+
+
+def _bounds(text: str, dtype: str | None, low: str, high: str, *, given: bool) -> tuple[float, float]:
+    """What the numbers lie between: whole bounds, both drawn, for integers; for floats the upper one is not reached."""
+    if given and dtype not in _DRAWN:
+        raise ConfigurationError(
+            f"--input '{text}': say of what dtype the numbers are, int64: or float32: before the shape. {_EXAMPLES}"
+        )
+    try:
+        bounds = (int(low), int(high)) if not given or "int" in str(dtype) else (float(low), float(high))
+    except ValueError as error:
+        raise ConfigurationError(f"--input '{text}' draws whole numbers, between whole bounds. {_EXAMPLES}") from error
+    if bounds[0] > bounds[1]:
+        raise ConfigurationError(f"--input '{text}' draws from {low} to {high}, which is empty. {_EXAMPLES}")
+    return bounds
 
 
 def arguments(specs: Iterable[InputSpec], *, default: torch.dtype, device: torch.device | str) -> Arguments:
@@ -88,6 +101,8 @@ def arguments(specs: Iterable[InputSpec], *, default: torch.dtype, device: torch
 
 def called(text: str, *, app_dir: str) -> Arguments:
     """What the function of `--inputs` returns: a tensor, a tuple, (args, kwargs), or a mapping of keyword inputs."""
+    if not all(text.rpartition(":")[::2]):
+        raise ConfigurationError(f"--inputs '{text}' names no function. Type --inputs module:NAME or file.py:NAME")
     make = load(text, app_dir=app_dir)
     if not callable(make):
         raise ConfigurationError(f"--inputs '{text}' is {type(make).__name__}, not a function that returns inputs.")

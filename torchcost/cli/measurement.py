@@ -9,8 +9,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,12 +18,13 @@ from torch._subclasses import FakeTensor
 
 from torchcost.api import count
 from torchcost.cli.guesses import guess, likely_input
-from torchcost.cli.inputs import arguments, called, parse
+from torchcost.cli.inputs import InputSpec, arguments, called, parse
 from torchcost.cli.request import Request
+from torchcost.cli.wording import typed
 from torchcost.errors import ConfigurationError, FakeExecutionError, MeasurementError, ModelError, TorchCostError
 from torchcost.handlers.call import tensors_in
 from torchcost.report import Report
-from torchcost.specs import Source, build, close_match, locate, one_line, told
+from torchcost.specs import Source, build, close_match, locate, one_line, told, told_at
 from torchcost.trace.inputs import Arguments
 
 __all__ = ["measure"]
@@ -40,8 +40,8 @@ def measure(request: Request, tell: Tell) -> Report:
     """
     _check(request)
     source = locate(request.model, kwargs=request.kwargs, app_dir=request.app_dir)
-    model = build(source, device=_build_device(request), tell=tell)
-    inputs = _inputs(request, source, model, tell)
+    model = _cast(build(source, device=_build_device(request), tell=tell), request)
+    inputs = _inputs(request, source, model, tell, fake=request.execution != "real")
     _check_call(model, inputs)
     if request.execution != "auto":
         return _counted(model, inputs, request, request.execution)
@@ -49,10 +49,11 @@ def measure(request: Request, tell: Tell) -> Report:
     outcome = _on_fakes(model, inputs, request)
     if isinstance(outcome, Report):
         return outcome
-    _check_real_run(source, model, outcome, others)
+    _check_real_run(source, model, inputs, outcome, others)
     real = _real(source, model, request)
-    report = _counted(real, _inputs(request, source, real, lambda note: None), request, "real")
-    tell(f"'{source.name}' needs real data ({outcome.reason}); it was run for real on {_device(real)}.")
+    given = _inputs(request, source, real, lambda note: None, fake=False)
+    report = _counted(real, given, request, "real")
+    tell(f"'{source.name}' needs real data ({outcome.reason}); it was run for real on {_device(real, fake=False)}.")
     return report
 
 
@@ -74,8 +75,13 @@ def _build_device(request: Request) -> str:
 def _real(source: Source, model: nn.Module, request: Request) -> nn.Module:
     """The model with data: itself, or built again where it has none."""
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
-        return build(source, device="cpu" if request.device in ("auto", "meta") else request.device)
+        model = build(source, device="cpu" if request.device in ("auto", "meta") else request.device)
+        return _cast(model, request)
     return model
+
+
+def _cast(model: nn.Module, request: Request) -> nn.Module:
+    return model.to(getattr(torch, request.dtype)) if request.dtype else model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,32 +127,32 @@ def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: A
             strict=request.strict,
         )
     except TorchCostError as error:
-        raise type(error)(_typed(str(error))) from error
+        raise type(error)(typed(str(error))) from error
+    except SystemExit as error:
+        raise ModelError(f"forward() ended the program: {told_at(error)}. A model must return its output.") from error
     except Exception as error:  # the model's own exception
-        raise ModelError(_failure(error, inputs)) from error
+        raise ModelError(_failure(error, model, inputs, request)) from error
 
 
-def _typed(message: str) -> str:
-    """A message of the Python interface, its cure in the command line's words."""
-    return reduce(lambda text, words: text.replace(*words), _WORDS, message)
-
-
-_WORDS = (
-    (" in ''", " in the root"),
-    ("Build the model with weights and count it with execution='real'", "Type --execution auto"),
-    ("execution='fake' or 'auto'", "--execution auto"),
-    ("execution='real'", "--execution real"),
-    ("without strict=True", "without --strict"),
-)
-
-
-def _failure(error: Exception, inputs: Arguments) -> str:
+def _failure(error: Exception, model: nn.Module, inputs: Arguments, request: Request) -> str:
     """Where forward failed and on what: the note that `count` left on the exception, in one line."""
     notes = (note for note in getattr(error, "__notes__", ()) if note.startswith("torchcost: "))
-    place = next(notes, "torchcost: forward failed").removeprefix("torchcost: ").partition(". Check")[0]
-    place = _typed(place.replace("forward failed", "forward() failed"))
+    unknown = "torchcost: the backward pass failed" if request.backward else "torchcost: forward failed"
+    place = next(notes, unknown).removeprefix("torchcost: ").partition(". Check")[0]
+    place = typed(place.replace("forward failed", "forward() failed"))
     given = ", ".join(_shape(tensor) for tensor in tensors_in((inputs.args, tuple(inputs.kwargs.values()))))
-    return f"{place}: {told(error)}. Inputs were {given or 'no tensors'}; change them with --input or --inputs."
+    cure = _look_up(place, model, inputs) or "change them with --input or --inputs"
+    return f"{place}: {told(error)}. Inputs were {given or 'no tensors'}; {cure}."
+
+
+def _look_up(place: str, model: nn.Module, inputs: Arguments) -> str:
+    """What to type where floats were given for the ids of an embedding."""
+    table = next((module for module in model.modules() if isinstance(module, nn.Embedding)), None)
+    floats = [tensor for tensor in inputs.tensors() if tensor.is_floating_point()]
+    if "(Embedding)" not in place or table is None or not floats:
+        return ""
+    ids = InputSpec(dtype="int64", shape=tuple(floats[0].shape), high=table.num_embeddings - 1)
+    return f"it looks up ids, which are integers: --input {ids}"
 
 
 def _shape(tensor: torch.Tensor) -> str:
@@ -156,26 +162,44 @@ def _shape(tensor: torch.Tensor) -> str:
 # --- inputs ----------------------------------------------------------------------------------------------------------
 
 
-def _inputs(request: Request, source: Source, model: nn.Module, tell: Tell) -> Arguments:
+def _inputs(request: Request, source: Source, model: nn.Module, tell: Tell, *, fake: bool) -> Arguments:
+    """The inputs of a run; those that torchcost makes are on meta where only their shapes are asked for."""
     if request.inputs_from:
-        return called(request.inputs_from, app_dir=request.app_dir)
+        return _cast_inputs(_as_one(called(request.inputs_from, app_dir=request.app_dir), model), request)
     specs = [parse(text) for text in request.inputs]
     if not specs and _required(model):
         specs = guess(source, model)
         tell(f"no input given, assumed {' '.join(f'--input {_quoted(str(spec))}' for spec in specs)}")
     first = next((p for p in (*model.parameters(), *model.buffers()) if p.is_floating_point()), None)
     default = first.dtype if first is not None else torch.get_default_dtype()
-    return arguments(specs, default=default, device=_device(model))
+    return _cast_inputs(arguments(specs, default=default, device=_device(model, fake=fake)), request)
+
+
+def _as_one(given: Arguments, model: nn.Module) -> Arguments:
+    """A mapping that names nothing of what forward takes is its one input, as a batch is."""
+    parameters = _parameters(model)
+    alone = len([p for p in parameters if p.default is p.empty]) == 1
+    if not given.kwargs or given.args or not alone or any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return given
+    return given if {p.name for p in parameters} & given.kwargs.keys() else Arguments(args=(given.kwargs,))
+
+
+def _cast_inputs(given: Arguments, request: Request) -> Arguments:
+    if request.dtype is None:
+        return given
+    dtype = getattr(torch, request.dtype)
+    return given.copied(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 
 
 def _quoted(text: str) -> str:
     return f"'{text}'" if "[" in text else text
 
 
-def _device(model: nn.Module) -> torch.device:
-    """Where a model's inputs belong; those of a model on meta are real ones, which its fake run takes for shapes."""
+def _device(model: nn.Module, *, fake: bool) -> torch.device:
+    """Where a model's inputs belong; in a run on fakes they are shapes, which take no memory on meta."""
     first = next((tensor for tensor in (*model.parameters(), *model.buffers()) if not tensor.is_meta), None)
-    return first.device if first is not None else torch.device("cpu")
+    place = first.device if first is not None else torch.device("cpu")
+    return torch.device("meta") if fake and place.type == "cpu" else place
 
 
 def _required(model: nn.Module) -> list[inspect.Parameter]:
@@ -203,30 +227,49 @@ def _check_call(model: nn.Module, inputs: Arguments) -> None:
                 raise ConfigurationError(f"forward() takes no '{name}'.{hint}")
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(inputs.args) > len(positional) and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        raise ConfigurationError(
-            f"forward() takes ({', '.join(positional)}), not {len(inputs.args)} inputs. Leave an --input out."
-        )
+        raise ConfigurationError(_surplus(model, inputs, positional, [n for n in named if n not in positional]))
     given = {*positional[: len(inputs.args)], *inputs.kwargs}
     missing = [p.name for p in parameters if p.name in named and p.default is p.empty and p.name not in given]
     if missing:
-        raise ModelError(
+        raise ConfigurationError(
             f"forward() missing {' and '.join(map(repr, missing))}. "
             f"Pass {' '.join(f'--input {likely_input(model, name)}' for name in missing)} or --inputs mod:fn."
         )
 
 
+def _surplus(model: nn.Module, inputs: Arguments, positional: list[str], only_named: list[str]) -> str:
+    """More inputs by position than forward takes so: perhaps it takes them by name."""
+    free = [name for name in only_named if name not in inputs.kwargs]
+    if not free:
+        return f"forward() takes ({', '.join(positional)}), not {len(inputs.args)} inputs. Leave an --input out."
+    surplus = [spec for value in inputs.args[len(positional) :] if (spec := _typed_as(value))]
+    given = [str(replace(spec, name=name)) for name, spec in zip(free, surplus, strict=False)]
+    others = [str(likely_input(model, name)) for name in free[len(given) :]]
+    typed_so = " ".join(f"--input {text}" for text in (*given, *others))
+    return f"forward() takes {', '.join(only_named)} by name only. Name them: {typed_so}"
+
+
+def _typed_as(value: Any) -> InputSpec | None:
+    """A generated input as it may be typed; None for what is no tensor."""
+    if not isinstance(value, torch.Tensor):
+        return None
+    dtype = None if value.is_floating_point() else str(value.dtype).removeprefix("torch.")
+    return InputSpec(dtype=dtype, shape=tuple(value.shape))
+
+
 # --- running for real ------------------------------------------------------------------------------------------------
 
 
-def _check_real_run(source: Source, model: nn.Module, refusal: _Refusal, others: set[int]) -> None:
+def _check_real_run(source: Source, model: nn.Module, inputs: Arguments, refusal: _Refusal, others: set[int]) -> None:
     """Raises where a real run would not fit into memory, or would meet what the run on fakes left behind."""
-    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()) if tensor.is_meta)
-    if weights > _memory():
+    tensors = (*model.parameters(), *model.buffers(), *inputs.tensors())
+    needed = sum(tensor.nbytes for tensor in tensors if tensor.is_meta)
+    if needed > _memory():
         if isinstance(refusal.error, ModelError):
             raise refusal.error
         raise FakeExecutionError(
-            f"'{source.name}' needs real data ({refusal.reason}), and its weights of {weights:,} B do not fit "
-            "into this machine's memory. Type --model-kwargs for a smaller one."
+            f"'{source.name}' needs real data ({refusal.reason}), and its weights and inputs of {needed:,} B do not "
+            "fit into this machine's memory. Type --model-kwargs or --input for smaller ones."
         )
     gc.collect()
     if _live_fakes() - others:

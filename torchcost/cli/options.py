@@ -7,11 +7,21 @@ from functools import reduce, wraps
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from torchcost.cli.request import Request
 
-__all__ = ["HELP_NAMES", "is_verbose", "measuring", "verbose"]
+__all__ = [
+    "HELP_NAMES",
+    "MODEL_HELP",
+    "is_typed",
+    "is_verbose",
+    "measuring",
+    "model_argument",
+    "verbose",
+    "width_option",
+]
 
 HELP_NAMES = ["-h", "--help"]
 
@@ -57,7 +67,8 @@ _MEASURING = (
         multiple=True,
         metavar="[NAME=][DTYPE:]SHAPE[@LOW..HIGH]",
         help="One input of the model; repeat it for several. 1,3,224,224 or ids=int64:1,128@0..30521; "
-        "[3,800,800] is a list that holds one tensor. Guessed where the model tells.",
+        "float32:1,3@-1..1 draws between bounds; [3,800,800] is a list that holds one tensor. "
+        "Guessed where the model tells.",
     ),
     click.option(
         "--inputs",
@@ -76,9 +87,19 @@ _MEASURING = (
         help="Compute shapes only (fake), or numbers too (real); auto is fake where the model allows it.",
     ),
     click.option("--device", default="auto", metavar="DEVICE", help="Build on meta, cpu or cuda [auto]."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["bfloat16", "float16", "float32", "float64"]),
+        help="Cast the model and its floating inputs [as it is built].",
+    ),
     click.option("--strict", is_flag=True, help="Fail if anything has no counting rule."),
     verbose,
 )
+
+
+def is_typed(name: str) -> bool:
+    """Whether an option of the running command stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,6 +111,10 @@ def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(request=request, **given)
 
     return reduce(lambda wrapped, option: option(wrapped), reversed(_MEASURING), collected)
+
+
+def width_option(help: str = "Columns of text [of the terminal].") -> Callable[[Any], Any]:
+    return click.option("--width", type=click.IntRange(min=20), metavar="N", help=help)
 
 
 def model_argument(*, required: bool = True) -> Callable[[Any], Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 from torchcost.cli import console
 from torchcost.cli.request import Request
-from torchcost.errors import ConfigurationError
+from torchcost.errors import ConfigurationError, ReportError
 from torchcost.report import Report
 from torchcost.specs import check_spec
 
@@ -19,7 +20,7 @@ def report_of(request: Request) -> Report:
     """The report of a saved file or of a measurement; only the latter imports torch."""
     if request.is_saved:
         _refuse_options(request)
-        return Report.load(request.model)
+        return _load(Path(request.model))
     check_spec(request.model)
     # what the model's own code prints is no part of the result
     with (
@@ -30,6 +31,15 @@ def report_of(request: Request) -> Report:
         from torchcost.cli.measurement import measure
 
         return measure(request, tell=console.note)
+
+
+def _load(path: Path) -> Report:
+    try:
+        return Report.load(path)
+    except ReportError as error:
+        if path.name == "config.json":
+            raise ConfigurationError(f"{path} is a model's configuration, no report. Type hf:{path.parent}") from error
+        raise
 
 
 def _refuse_options(request: Request) -> None:

@@ -26,6 +26,7 @@ class Request:
     backward: bool = False
     execution: str = "auto"
     device: str = "auto"
+    dtype: str | None = None
     strict: bool = False
 
     @property

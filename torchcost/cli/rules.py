@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from torchcost.handlers.registry import Rule, rules
-from torchcost.handlers.work import FORMULAS
+from torchcost.handlers.work import equation_of
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 
 __all__ = ["ListedRule", "listing"]
@@ -35,7 +33,7 @@ def _listed(target: Any, rule: Rule) -> ListedRule:
     name = target if isinstance(target, str) else _name(target)
     if rule.handler is None:
         return ListedRule(target=name, family="free", equation="computes nothing and moves nothing")
-    return ListedRule(target=name, family=rule.family, equation=_equation(rule.handler))
+    return ListedRule(target=name, family=rule.family, equation=equation_of(rule.handler))
 
 
 def _name(target: Any) -> str:
@@ -44,22 +42,3 @@ def _name(target: Any) -> str:
         return str(target)
     is_public = getattr(nn, target.__name__, None) is target
     return f"nn.{target.__name__}" if is_public else f"{target.__module__}.{target.__name__}"
-
-
-def _equation(handler: Callable[..., Any]) -> str:
-    """The first line of a rule's docstring, else of the formula that the rule calls."""
-    return next((line for function in (handler, *_formulas(handler, 3)) if (line := _first_line(function))), "")
-
-
-def _first_line(function: Callable[..., Any]) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0]
-
-
-def _formulas(function: Callable[..., Any], depth: int) -> Iterator[Callable[..., Any]]:
-    """The formulas that a function names, and those that its helpers name."""
-    names = inspect.getclosurevars(function).globals.values() if inspect.isfunction(function) and depth else ()
-    called = [value for value in names if inspect.isfunction(value)]
-    yield from (value for value in called if value in FORMULAS)
-    for helper in called:
-        if helper not in FORMULAS:
-            yield from _formulas(helper, depth - 1)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from torchcost.cli import console
-from torchcost.cli.options import HELP_NAMES, MODEL_HELP, measuring, model_argument
+from torchcost.cli.options import HELP_NAMES, MODEL_HELP, is_typed, measuring, model_argument, width_option
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
+from torchcost.errors import ConfigurationError
 from torchcost.report import Report
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View
@@ -20,7 +21,29 @@ from torchcost.tree.views import View
 __all__ = ["summary"]
 
 _DEFAULT = View()
-_BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
+_BY_SUFFIX = {
+    "": "text",
+    ".txt": "text",
+    ".json": "json",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".html": "html",
+    ".htm": "html",
+}
+_TABLE = ("depth", "columns", "sort", "top", "no_fold", "units")
+_NOT_FOR = {
+    "json": (*_TABLE, "width", "color"),
+    "csv": (*_TABLE, "width", "color"),
+    "markdown": ("width", "color"),
+    "html": ("width", "color"),
+}
+"""The options that change nothing in a format: every program gets every figure, a browser breaks its own lines."""
+
+
+def _complete_column(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of columns; in a list the one after the last comma."""
+    before, comma, last = incomplete.rpartition(",")
+    return [CompletionItem(f"{before}{comma}{name}") for name in COLUMNS if name.startswith(last)]
 
 
 @click.command(
@@ -42,19 +65,28 @@ _BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown"}
     "--cols",
     default=",".join(_DEFAULT.columns),
     metavar="LIST",
+    shell_complete=_complete_column,
     help=f"Columns to show, with commas [{','.join(_DEFAULT.columns)}], of: {', '.join(COLUMNS)}.",
 )
-@click.option("--sort", metavar="COLUMN", help="Sort by a column, largest first.")
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Show only so many rows, the largest.")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    shell_complete=_complete_column,
+    help="List all modules by a column, the largest first; text by the alphabet.",
+)
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="List only so many modules, the largest.")
 @click.option("--no-fold", is_flag=True, help="Show each of several equal modules.")
 @click.option(
     "--units", type=click.Choice(["auto", "raw", "K", "M", "G", "T"]), default="auto", help="Scale of numbers [auto]."
 )
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "csv", "markdown"]), help="[by the suffix of -o, or text]"
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "csv", "markdown", "html"]),
+    help="[by the suffix of -o, or text]",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write to a file.")
-@click.option("--width", type=click.IntRange(min=20), metavar="N", help="Columns of text [of the terminal].")
+@click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
+@width_option()
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
 def summary(
     request: Request,
@@ -70,26 +102,59 @@ def summary(
     color: str,
 ) -> None:
     """Print what a model costs, for the whole model and for each module."""
-    names = tuple(name.strip() for name in columns.split(",") if name.strip())
-    view = View(depth=depth, fold=not no_fold, sort=sort, top=top, columns=names)
-    form = form or _BY_SUFFIX.get(Path(output or "").suffix, "text")
+    view = View(depth=depth, fold=not no_fold, sort=sort, top=top, columns=_names(columns))
+    output = None if output == console.STDOUT else output
+    form = form or _form_of(output)
+    _refuse_unused(form, listed=sort is not None or top is not None)
+    console.check_output(output)
     report = report_of(request)
     _say_notes(report, shown=form == "text" and output is None)
-    options: dict[str, Any] = {"units": units}
-    if form == "text":
-        options |= _text_options(width, color, output)
+    options = {"units": units, **(_OPTIONS[form](width, color, output) if form in _OPTIONS else {})}
     console.write(import_module(f"torchcost.render.{form}").render(report, view, **options), output)
+
+
+def _names(columns: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in columns.split(",") if name.strip())
+    if not names:
+        raise ConfigurationError(f"--columns '{columns}' names no column. Choose from: {', '.join(COLUMNS)}.")
+    return names
+
+
+def _form_of(output: str | None) -> str:
+    """The format that a file's suffix names, else text."""
+    suffix = Path(output or "").suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        console.note(f"no format has the suffix {suffix}: {output} is written as text. Choose with --format")
+    return _BY_SUFFIX.get(suffix, "text")
+
+
+def _refuse_unused(form: str, *, listed: bool) -> None:
+    """Raises for an option that would change nothing."""
+    for name in _NOT_FOR.get(form, ()):
+        if is_typed(name):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigurationError(f"{option} changes nothing in {form}. Leave it out, or type --format text.")
+    if listed and is_typed("depth"):
+        raise ConfigurationError("--sort and --top list the modules of every depth. Leave --depth out.")
 
 
 def _text_options(width: int | None, color: str, output: str | None) -> dict[str, Any]:
     """How text is drawn: for the terminal's width, encoding and colours, or plainly for a file."""
     if output is not None:
         return {"width": width, "color": color == "always"}
+    stream = console.stdout()
     return {
-        "width": width or console.width(sys.stdout),
-        "ascii_only": console.shows_only_ascii(sys.stdout),
-        "color": console.shows_color(color, sys.stdout),
+        "width": width or console.width(stream),
+        "ascii_only": console.shows_only_ascii(stream),
+        "color": console.shows_color(color, stream),
     }
+
+
+def _markdown_options(width: int | None, color: str, output: str | None) -> dict[str, Any]:
+    return {"ascii_only": output is None and console.shows_only_ascii(console.stdout())}
+
+
+_OPTIONS = {"text": _text_options, "markdown": _markdown_options}
 
 
 def _say_notes(report: Report, *, shown: bool) -> None:

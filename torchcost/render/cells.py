@@ -1,4 +1,4 @@
-"""One figure of a row as text, the same in every renderer."""
+"""One figure of a row as text, and what stands above its column, the same in every renderer."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from torchcost.tree.columns import COLUMNS, Figure
 from torchcost.tree.views import Row
 from torchcost.units import Units
 
-__all__ = ["cell"]
+__all__ = ["AT_LEAST", "cell", "header"]
+
+AT_LEAST = ">= "
+"""Stands before a figure that unknown work is missing from."""
+
+_PLAIN: tuple[Units, ...] = ("auto", "raw")
+
+
+def header(name: str, units: Units) -> str:
+    """A column's name, with the prefix that all of its figures share where one was asked for: `MACs (M)`."""
+    column = COLUMNS[name]
+    if units in _PLAIN or not _is_scaled(name):
+        return column.header
+    if column.kind == "bytes":
+        return f"{column.header.removesuffix(' B')} ({'k' if units == 'K' else units}B)"
+    return f"{column.header} ({units})"
 
 
 def cell(line: Row, name: str, figure: Figure, units: Units) -> str:
-    """A figure in its column's unit; `≥` where unknown work is missing from it, a dash where nothing of it is known."""
+    """A figure in its column's unit, a lower bound marked as one; a dash where nothing of it is known."""
     kind = COLUMNS[name].kind
     if kind == "text":
         return str(figure or "")
@@ -22,5 +37,15 @@ def cell(line: Row, name: str, figure: Figure, units: Units) -> str:
         return scale.share(float(figure))
     if kind == "ratio":
         return scale.ratio(float(figure))
-    written = scale.nbytes(int(figure), units) if kind == "bytes" else scale.count(int(figure), units)
-    return f"≥ {written}" if lacking else written
+    return f"{AT_LEAST if lacking else ''}{_number(name, int(figure), units)}"
+
+
+def _number(name: str, figure: int, units: Units) -> str:
+    if units not in _PLAIN:
+        return scale.number(figure, units if _is_scaled(name) else "raw")
+    return scale.nbytes(figure, units) if COLUMNS[name].kind == "bytes" else scale.count(figure, units)
+
+
+def _is_scaled(name: str) -> bool:
+    """Whether a prefix applies to a column: nobody counts calls in millions."""
+    return COLUMNS[name].kind in ("count", "bytes") and name != "calls"

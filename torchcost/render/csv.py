@@ -6,7 +6,6 @@ import csv
 from io import StringIO
 
 from torchcost.tree.summary import Summary
-from torchcost.tree.tables import row
 from torchcost.tree.views import View
 from torchcost.units import Units
 
@@ -14,8 +13,11 @@ __all__ = ["render"]
 
 
 def render(summary: Summary, view: View | None = None, *, units: Units = "auto") -> str:
-    """Every module and every figure as raw integers: for programs, so neither view nor units change it."""
-    lines = [row(node) for node in summary.nodes()]
+    """Every module and every figure as raw integers: for programs, so neither view nor units change it.
+
+    A figure of which nothing is known is blank, and `lower_bound` marks those that lack unknown work.
+    """
+    lines = summary.rows()
     out = StringIO()
     writer = csv.DictWriter(out, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()

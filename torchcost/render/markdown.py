@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from torchcost.render.cells import cell
+from torchcost.render.cells import cell, header
+from torchcost.render.signs import ascii_only as as_ascii
 from torchcost.render.text import footer
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
@@ -16,14 +17,15 @@ __all__ = ["render"]
 _SPECIAL = re.compile(r"([\\|`<>*_\[\]&~$])")
 
 
-def render(summary: Summary, view: View | None = None, *, units: Units = "auto") -> str:
+def render(summary: Summary, view: View | None = None, *, units: Units = "auto", ascii_only: bool = False) -> str:
     """A pipe table of a view, and below it the totals in words; names from the model are escaped."""
     view = view if view is not None else View()
-    headers = ["Module (type)", *(COLUMNS[name].header for name in view.columns)]
+    headers = ["Module (type)", *(header(name, units) for name in view.columns)]
     rules = [":--", *(":--" if COLUMNS[name].kind == "text" else "--:" for name in view.columns)]
     lines = [headers, rules, *(_cells(line, view, units) for line in rows(summary, view))]
     table = (f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join((*table, "", *(f"- {escape(line.strip())}" for line in footer(summary, units=units))))
+    text = [*table, "", *(f"- {escape(line.strip())}" for line in footer(summary, units=units))]
+    return "\n".join(map(as_ascii, text) if ascii_only else text)
 
 
 def _cells(line: Row, view: View, units: Units) -> list[str]:

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from torchcost import units as scale
-from torchcost.render.cells import cell
+from torchcost.render.cells import AT_LEAST, cell, header
+from torchcost.render.signs import ascii_only as as_ascii, printable
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
 from torchcost.tree.views import Row, View, rows
@@ -21,17 +22,21 @@ from torchcost.units import Units
 __all__ = ["footer", "render"]
 
 WIDTH = 100
-_LEAST_NAME = 28
-"""What the names keep, if they need it, before columns of figures give way; beyond half the width they are cut."""
+_ENDLESS = 1_000_000
 
-_GIVE_WAY = ("type", "dtype", "uncounted", "input", "intensity", "calls", "output", "share", "other_flops")
+_LEAST_NAME = {False: 12, True: 26}
+"""What the names keep, if they need it, before a column of figures gives way, by whether it is one of these:"""
+
+_GIVE_WAY = ("type", "dtype", "uncounted", "input", "intensity", "calls", "share", "output", "other_flops")
 """Columns that are left out where the table is too wide, in this order."""
+
+_LAST = ("flops", "macs")
+"""Columns that are left out after all others, in this order."""
 
 _HEADER = "Module (type)"
 _GAP = 2
 
 _TREE = {"unicode": ("├─ ", "└─ ", "│  ", "   "), "ascii": ("|- ", "`- ", "|  ", "   ")}
-_ASCII = str.maketrans({"–": "-", "≥": ">=", "×": "x", "·": ".", "…": "..."})
 
 Safe = Callable[[str], str]
 
@@ -41,39 +46,36 @@ def render(
     view: View | None = None,
     *,
     units: Units = "auto",
-    width: int | None = None,
+    width: int | None = WIDTH,
     ascii_only: bool = False,
     color: bool = False,
 ) -> str:
-    """The table of a view and the totals below it, at most `width` columns wide."""
+    """The table of a view and the totals below it, at most `width` columns wide; nothing is cut if it is None."""
     view = view if view is not None else View()
-    width = width or WIDTH
-    safe = _ascii if ascii_only else _printable
+    width = width if width is not None else _ENDLESS
+    safe = as_ascii if ascii_only else printable
     lines = rows(summary, view)
     names = [_name(line, _TREE["ascii" if ascii_only else "unicode"], safe) for line in lines]
     cells = {
         name: [safe(cell(line, name, line.figures[place], units)) for line in lines]
         for place, name in enumerate(view.columns)
     }
-    widths = _fitting(names, cells, width)
-    table = _table(names, cells, widths, room=width - sum(wide + _GAP for wide in widths.values()), safe=safe)
+    headers = {name: header(name, units) for name in view.columns}
+    widths = _fitting(names, {name: _width(name, headers[name], cells[name], width) for name in cells}, width)
+    table = _table(names, cells, widths, headers, room=width - _taken(widths), safe=safe)
     remarks = [*footer(summary, units=units), *_left_out(cells.keys() - widths.keys(), view)]
     below = (wrapped for line in remarks for wrapped in _wrap(safe(line), width))
     return "\n".join((_drawn(table, width, color=color), "", *below))
 
 
-def _ascii(text: str) -> str:
-    """Our own signs spelled out, what else is not ASCII escaped."""
-    return _printable(text.translate(_ASCII)).encode("ascii", "backslashreplace").decode()
-
-
-def _printable(text: str) -> str:
-    """A name from a model may hold line breaks or control characters; a table may not."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
-
-
 def _table(
-    names: list[Text], cells: Mapping[str, list[str]], widths: Mapping[str, int], *, room: int, safe: Safe
+    names: list[Text],
+    cells: Mapping[str, list[str]],
+    widths: Mapping[str, int],
+    headers: Mapping[str, str],
+    *,
+    room: int,
+    safe: Safe,
 ) -> Table:
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     longest = max(name.cell_len for name in names)
@@ -81,7 +83,7 @@ def _table(
     table.add_column(_cut(Text(_HEADER), room, safe), no_wrap=True, width=room)
     for name, wide in widths.items():
         text = COLUMNS[name].kind == "text"
-        table.add_column(COLUMNS[name].header, no_wrap=True, justify="left" if text else "right", width=wide)
+        table.add_column(headers[name], no_wrap=True, justify="left" if text else "right", width=wide)
     for name, *figures in zip(names, *(cells[column] for column in widths), strict=True):
         fitted = (_cut(Text(figure), wide, safe) for figure, wide in zip(figures, widths.values(), strict=True))
         table.add_row(_cut(name, room, safe), *fitted)
@@ -107,20 +109,31 @@ def _name(line: Row, tree: tuple[str, ...], safe: Safe) -> Text:
     return name
 
 
-def _fitting(names: list[Text], cells: Mapping[str, list[str]], width: int) -> dict[str, int]:
+def _fitting(names: list[Text], widths: dict[str, int], width: int) -> dict[str, int]:
     """The columns that fit beside the names, and how wide they are; the rest give way, the least asked for first."""
-    least = min(max(name.cell_len for name in names), max(_LEAST_NAME, width // 2))
-    widths = {name: _width(name, column, width) for name, column in cells.items()}
-    leaving = [name for name in _GIVE_WAY if name in widths] + [n for n in reversed(widths) if n not in _GIVE_WAY]
-    while len(widths) > 1 and least + sum(wide + _GAP for wide in widths.values()) > width:
-        del widths[leaving.pop(0)]
-    return widths
+    longest, fitting = max(name.cell_len for name in names), dict(widths)
+    leaving = [*reversed(fitting)]
+    leaving.sort(key=_staying)
+    while len(leaving) > 1 and min(longest, _LEAST_NAME[leaving[0] in _GIVE_WAY]) + _taken(fitting) > width:
+        del fitting[leaving.pop(0)]
+    return fitting
 
 
-def _width(name: str, column: list[str], width: int) -> int:
+def _staying(name: str) -> int:
+    """How long a column stays: those that give way in their order, then all others, at last the last ones."""
+    if name in _GIVE_WAY:
+        return _GIVE_WAY.index(name)
+    return len(_GIVE_WAY) + (1 + _LAST.index(name) if name in _LAST else 0)
+
+
+def _taken(widths: Mapping[str, int]) -> int:
+    return sum(wide + _GAP for wide in widths.values())
+
+
+def _width(name: str, header: str, column: list[str], width: int) -> int:
     """As wide as its widest figure; text is cut at a quarter of the table, a number never."""
-    header, widest = len(COLUMNS[name].header), max(map(cell_len, column))
-    return max(header, min(widest, width // 4) if COLUMNS[name].kind == "text" else widest)
+    widest = max(map(cell_len, column))
+    return max(len(header), min(widest, width // 4) if COLUMNS[name].kind == "text" else widest)
 
 
 def _drawn(table: Table, width: int, *, color: bool) -> str:
@@ -150,15 +163,13 @@ def footer(summary: Summary, *, units: Units = "auto") -> Iterator[str]:
 
 
 def _totals(summary: Summary, units: Units) -> Iterator[str]:
-    bound = ">= " if summary.lower_bound else ""
-    yield (
-        f"FLOPs {bound}{scale.count(summary.flops, units)} = 2 x {scale.quantity(summary.macs, 'MACs', units)}"
-        f" + {scale.count(summary.other_flops, units)} other"
-    )
+    flops, bound = scale.count(summary.flops, units), summary.lower_bound
+    parts = f"2 x {scale.quantity(summary.macs, 'MACs', units)} + {scale.count(summary.other_flops, units)} other"
+    yield f"FLOPs {AT_LEAST}{flops}; counted are {parts}" if bound else f"FLOPs {flops} = {parts}"
     phases = {"forward": summary.forward, "backward": summary.backward, "recompute": summary.recompute}
     if summary.flops != summary.forward.flops:
-        parts = (f"{name} {scale.count(cost.flops, units)}" for name, cost in phases.items() if cost.flops)
-        yield f"  {' + '.join(parts)}"
+        split = (f"{name} {scale.count(cost.flops, units)}" for name, cost in phases.items() if cost.flops)
+        yield f"  {' + '.join(split)}"
     if share := _shares(summary):
         yield share
     if len(summary.macs_by_dtype) > 1:
@@ -168,17 +179,18 @@ def _totals(summary: Summary, units: Units) -> Iterator[str]:
 
 def _shares(summary: Summary) -> str:
     """`convolution + linear = 97.00% of FLOPs`: the kinds of dot products that make the most of the work."""
-    kinds = {family: cost for family, cost in summary.by_family().items() if cost.macs}
+    kinds = summary.by_product()
     if not kinds or not summary.flops:
         return ""
     most = list(kinds)[:2]
-    names = " + ".join({"dense": "linear"}.get(name, name) for name in most)
-    return f"{names} = {scale.percent(sum(kinds[name].flops for name in most), summary.flops)} of FLOPs"
+    share = scale.percent(sum(kinds[name].flops for name in most), summary.flops)
+    names = " + ".join(most)
+    return f"{names}: {share} of the counted FLOPs" if summary.lower_bound else f"{names} = {share} of FLOPs"
 
 
 def _traffic(summary: Summary, units: Units) -> Iterator[str]:
     parameters, total = summary.parameters, summary.total
-    bound = ">= " if summary.lower_bound else ""
+    bound = AT_LEAST if summary.lower_bound else ""
     frozen = f", {scale.count(parameters.frozen, units)} frozen" if parameters.frozen else ""
     unused = parameters.total - parameters.active
     idle = f", {scale.count(unused, units)} not used by this run" if unused else ""
@@ -199,7 +211,8 @@ def _traffic(summary: Summary, units: Units) -> Iterator[str]:
 def _coverage(summary: Summary) -> Iterator[str]:
     """The rules' id, how the run was made, and what was not counted."""
     how = ", ".join(f"{name} {value}" for name, value in summary.context.items())
-    covered = f"coverage {_floor_percent(summary.coverage)}"
+    ran = summary.records or any(node.calls for node in summary.nodes())
+    covered = f"coverage {_floor_percent(summary.coverage)}" if ran else "nothing ran"
     yield f"Counted by {summary.rules}, {covered}{f' ({how})' if how else ''}"
     for target, paths in summary.uncounted.items():
         more = f" and {len(paths) - 3} more" if paths[3:] else ""

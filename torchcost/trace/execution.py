@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import (
 
 from torchcost.errors import FakeExecutionError, MeasurementError
 from torchcost.handlers.call import leaves_in
-from torchcost.record import Trace
+from torchcost.record import Trace, place
 from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.parameters import is_lazy_module
@@ -91,8 +91,8 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
                 if not _needs_data(error, tracer):
                     raise
                 raise FakeExecutionError(
-                    f"{tracer.operator} in '{tracer.failure.path if tracer.failure else ''}' needs real data, which a "
-                    "fake run has not. Build the model with weights and count it with execution='real'."
+                    f"{tracer.operator} in {place(tracer.failure.path if tracer.failure else '')} needs real data, "
+                    "which a fake run has not. Build the model with weights and count it with execution='real'."
                 ) from error
         trace = tracer.trace(execution="fake", mode=run.mode)
         del tracer, protected  # they hold the twin
@@ -116,7 +116,7 @@ def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None
         failure = tracer.failure
         if failure is not None and failure.error is error:
             error.add_note(
-                f"torchcost: forward failed in '{failure.path}' ({failure.type}), "
+                f"torchcost: forward failed in {place(failure.path)} ({failure.type}), "
                 f"called with {failure.inputs or 'no tensors'}. "
                 "Check the inputs given to count(model, args) against the model's forward."
             )
@@ -148,7 +148,13 @@ def _roots(output: Any) -> list[torch.Tensor]:
     given = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
     if isinstance(given, torch.Tensor) and given.requires_grad:
         return [given]
-    floating = [leaf for leaf in leaves_in(output) if isinstance(leaf, torch.Tensor) and leaf.requires_grad]
+    tensors = [leaf for leaf in leaves_in(output) if isinstance(leaf, torch.Tensor)]
+    if not tensors:
+        raise MeasurementError(
+            f"The output, {type(output).__name__}, holds no tensor, so there is no backward to count. "
+            "Return one, or pass backward=lambda output: loss."
+        )
+    floating = [tensor for tensor in tensors if tensor.requires_grad]
     if not floating:
         raise MeasurementError(
             "Nothing in the output needs a gradient, so there is no backward to count. "

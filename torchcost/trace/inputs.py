@@ -106,7 +106,9 @@ def random_tensor(
     except (RuntimeError, AssertionError) as error:  # torch says so of memory, of overflow, of a device it lacks
         why = str(error).partition("\n")[0].rstrip(".")
         cure = "Make it smaller." if str(device) == "meta" else "On device='meta' it takes no memory."
-        raise ConfigurationError(f"An input of size {tuple(shape)} cannot be made on {device}: {why}. {cure}") from error
+        raise ConfigurationError(
+            f"An input of size {tuple(shape)} cannot be made on {device}: {why}. {cure}"
+        ) from error
 
 
 def _drawn(

@@ -14,7 +14,7 @@ from torchcost.handlers.call import Call, leaves_in
 from torchcost.handlers.costing import cost_of, work_of
 from torchcost.handlers.registry import Rule
 from torchcost.handlers.work import Work
-from torchcost.record import Phase, Record
+from torchcost.record import RULE_FAILED, Phase, Record, place
 
 __all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 
@@ -50,7 +50,7 @@ class Recorder:
             except HandlerError:
                 raise
             except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
-                self.note(f"{target_name(call.target)} in '{path}': its counting rule failed: {failure!r}")
+                self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
         return _record(call, rule, work, cost, path=path, phase=phase)
 
 

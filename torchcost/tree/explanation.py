@@ -13,7 +13,7 @@ from torchcost.tree.arithmetic import decided, evaluate
 from torchcost.tree.conventions import other_rules
 from torchcost.units import percent
 
-__all__ = ["Child", "explain", "substitute"]
+__all__ = ["WIDTH", "Child", "explain", "substitute"]
 
 _NAME = re.compile(r"\b[A-Za-z_]\w*\b")
 
@@ -38,8 +38,12 @@ def explain(
     total: Cost,
     bound: bool,
     children: Sequence[Child],
+    width: int | None = WIDTH,
 ) -> str:
-    """The calls of a module's own `forward` and of its backward, its children dearest first, and its total."""
+    """The calls of a module's own `forward` and of its backward, its children dearest first, and its total.
+
+    Lines are broken at `width`, if there is one.
+    """
     lines = (
         *_head(entry, params),
         *_calls(entry, records),
@@ -47,15 +51,15 @@ def explain(
         *_total(total, bound=bound),
         *_others(entry, records, leaf=not children),
     )
-    return "\n".join(fitted for line in lines for fitted in _fit(line))
+    return "\n".join(fitted for line in lines for fitted in _fit(line, width))
 
 
-def _fit(line: str) -> list[str]:
-    """A line at most 80 wide where it can be broken, what follows a little deeper."""
+def _fit(line: str, width: int | None) -> list[str]:
+    """A line at most so wide where it can be broken, what follows a little deeper."""
     indent = " " * (len(line) - len(line.lstrip()))
     return wrap(
         line,
-        WIDTH,
+        len(line) + 1 if width is None else width,
         subsequent_indent=f"{indent}    ",
         break_long_words=False,
         break_on_hyphens=False,
@@ -87,6 +91,8 @@ def _record(record: Record) -> Iterator[str]:
         yield f"    {record.meaning}"
     yield from _equations(record.equation, dict(record.terms))
     cost = record.cost
+    if cost.macs and record.dtype.startswith("complex"):
+        yield f"    A complex multiply-accumulate is 4 real MACs: 4 x {cost.macs // 4:,} = {cost.macs:,}"
     yield f"    FLOPs {cost.flops:,} = 2 x {cost.macs:,} MACs + {cost.other_flops:,} other"
     yield (
         f"    reads {cost.input_bytes_read:,} B of inputs and {cost.weight_bytes_read:,} B of weights, "
@@ -143,9 +149,9 @@ def _total(total: Cost, *, bound: bool) -> Iterator[str]:
 def _others(entry: ModuleEntry, records: Sequence[Record], *, leaf: bool) -> Iterator[str]:
     """What other rules make of its first dot products."""
     products = (record for record in records if record.phase == "forward" and record.cost and record.cost.macs)
-    if product := next(products, None):
+    if (product := next(products, None)) and (said := list(other_rules(entry, product, leaf=leaf))):
         yield f"  Other rules say of one {product.target}:"
-        yield from (f"    {line}" for line in other_rules(entry, product, leaf=leaf))
+        yield from (f"    {line}" for line in said)
 
 
 def _specs(specs: Sequence[object]) -> str:

@@ -16,6 +16,7 @@ class Layout:
     """All modules, parents first, so that all below a module is one slice and nothing recurses.
 
     `alike` numbers the modules: equal numbers make one row. They are of one kind, ran equally, and so did all below.
+    `_same` numbers them by the very tensors they hold: two that share a number are one module under two names.
     """
 
     def __init__(self, root: Node, *, complete: bool = True) -> None:
@@ -28,11 +29,16 @@ class Layout:
         self._start = {node: place for place, node in enumerate(self.nodes)}
         self._size: dict[Node, int] = {}
         self.alike: dict[Node, int] = {}
+        self._same: dict[Node, int] = {}
         numbers: dict[object, int] = {}
+        held: dict[object, int] = {}
         for node in reversed(self.nodes):
             self._size[node] = 1 + sum(self._size[child] for child in node.children)
             below = tuple((child.name, self.alike[child]) for child in node.children)
             self.alike[node] = numbers.setdefault((_traits(node), below), len(numbers))
+            same = tuple((child.name, self._same[child]) for child in node.children)
+            self._same[node] = held.setdefault((*_tensors(node), same), len(held))
+        self._called = {self._same[node]: node.path for node in reversed(self.nodes) if node.calls}
 
     @property
     def flops(self) -> int:
@@ -40,13 +46,22 @@ class Layout:
 
     def unfinished(self, group: Group) -> bool:
         """Whether an exception ended a call: in a run that it ended, what was entered and gave no output."""
-        return not self._complete and any(node.calls and not node.outputs for node in group)
+        return not self._complete and any(node.unfinished for node in group)
+
+    def namesake(self, node: Node) -> str:
+        """The path by which a module ran that did not run by this one; empty if it holds no tensor to know it by."""
+        holds = any(other.entry.parameters for other in self.below((node,)))
+        return self._called.get(self._same[node], "") if holds else ""
 
     def below(self, group: Group) -> Iterator[Node]:
         """The modules of a group and all below them."""
         for node in group:
             start = self._start[node]
             yield from self.nodes[start : start + self._size[node]]
+
+
+def _tensors(node: Node) -> tuple[object, ...]:
+    return (node.type, node.details, tuple((entry.name, entry.key) for entry in node.entry.parameters))
 
 
 def _traits(node: Node) -> object:

@@ -12,7 +12,7 @@ from operator import add
 
 from torchcost.cost import Cost, ParameterCount, TensorSpec
 from torchcost.record import ModuleEntry, ParameterEntry, Phase, Record
-from torchcost.tree.explanation import Child, explain
+from torchcost.tree.explanation import WIDTH, Child, explain
 
 __all__ = ["Node", "build", "sum_costs"]
 
@@ -85,6 +85,11 @@ class Node:
         """Whether `total` lacks work that has no rule, here or below."""
         return any(node.uncounted for node in self.walk())
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it was called and gave no output: in a run that an exception ended, perhaps not to its end."""
+        return bool(self.calls) and not self.outputs
+
     def walk(self) -> Iterator[Node]:
         """The node and all below it, parents first, in the model's order."""
         waiting = [self]
@@ -96,8 +101,8 @@ class Node:
         """The part of `total` that ran in one phase."""
         return sum_costs(record for node in self.walk() for record in node.records if record.phase == phase)
 
-    def explain(self) -> str:
-        """The formula of each of its calls, with this module's numbers put in and the result."""
+    def explain(self, *, width: int | None = WIDTH) -> str:
+        """The formula of each of its calls, with this module's numbers put in and the result, in lines of `width`."""
         children = [
             Child(child.path, child.type, child.total, bound=child.lower_bound, in_parent=child.in_parent)
             for child in self.children
@@ -109,6 +114,7 @@ class Node:
             total=self.total,
             bound=self.lower_bound,
             children=children,
+            width=width,
         )
 
     def __repr__(self) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
 from torchcost.cost import RULES, Cost, TensorSpec
 from torchcost.errors import ReportError
-from torchcost.record import ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.record import PHASES, ModuleEntry, ParameterEntry, Record, Trace
 
 __all__ = ["SCHEMA", "from_dict", "to_dict"]
 
@@ -31,18 +31,52 @@ def to_dict(trace: Trace) -> dict[str, Any]:
 def from_dict(data: Any) -> Trace:
     """The trace of a JSON form; raises ReportError for another schema or a damaged one."""
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
-        raise ReportError(f"Not a torchcost report of schema {SCHEMA}, but {found!r}. Save one with report.save(path).")
+        raise ReportError(_foreign(data.get("schema") if isinstance(data, Mapping) else type(data).__name__))
     try:
+        _read(data, "rules", str)
         return Trace(
-            modules=tuple(_read_module(entry) for entry in data["modules"]),
-            records=tuple(_read_record(record) for record in data["records"]),
-            notes=tuple(data["notes"]),
-            complete=data["complete"],
-            context=dict(data["context"]),
+            modules=tuple(_read_module(entry) for entry in _read(data, "modules", list)),
+            records=tuple(_read_record(record) for record in _read(data, "records", list)),
+            notes=tuple(map(_text, _read(data, "notes", list))),
+            complete=_read(data, "complete", bool),
+            context={_text(name): _text(value) for name, value in _read(data, "context", dict).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"The report is damaged: {error!r}. Save it again with report.save(path).") from error
+
+
+def _foreign(found: Any) -> str:
+    if isinstance(found, int) and found > SCHEMA:
+        return f"A report of schema {found}, and this torchcost reads {SCHEMA}. Type pip install --upgrade torchcost."
+    return f"Not a torchcost report of schema {SCHEMA}, but {found!r}. Save one with report.save(path)."
+
+
+def _read(data: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A value of exactly this type; a count is not negative."""
+    value: Any = data[name]
+    less_than_nothing = isinstance(value, int) and value < 0
+    if type(value) is not kind or less_than_nothing:
+        raise TypeError(f"{name} is {value!r}, not {_KINDS[kind]}")
+    return value
+
+
+_KINDS = {bool: "true or false", dict: "a mapping", int: "a count", list: "a list", str: "a text"}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _fields_of(kind: type, data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Named fields of a dataclass, each of the type that it declares."""
+    declared = {field.name: _TYPES.get(str(field.type), str) for field in fields(kind)}
+    return {name: _read(data, name, declared[name]) for name in names}
+
+
+_TYPES = {"int": int, "bool": bool}
+"""Types by their names in the dataclasses; all others that are read so are texts."""
 
 
 def _module(entry: ModuleEntry) -> dict[str, Any]:
@@ -60,10 +94,10 @@ def _module(entry: ModuleEntry) -> dict[str, Any]:
 
 def _read_module(data: Mapping[str, Any]) -> ModuleEntry:
     return ModuleEntry(
-        **{name: data[name] for name in ("path", "type", "calls", "details", "in_parent")},
+        **_fields_of(ModuleEntry, data, ("path", "type", "calls", "details", "in_parent")),
         inputs=tuple(_read_spec(spec) for spec in data["inputs"]),
         outputs=tuple(_read_spec(spec) for spec in data["outputs"]),
-        parameters=tuple(ParameterEntry(**p) for p in data["parameters"]),
+        parameters=tuple(ParameterEntry(**_fields_of(ParameterEntry, p, _PARAMETER)) for p in data["parameters"]),
     )
 
 
@@ -84,14 +118,25 @@ def _record(record: Record) -> dict[str, Any]:
 
 
 def _read_record(data: Mapping[str, Any]) -> Record:
-    return Record(
-        **{
-            name: data[name]
-            for name in ("path", "target", "phase", "family", "claimed", "times", "dtype", "meaning", "equation")
-        },
-        terms=tuple(data["terms"].items()),
-        cost=None if data["cost"] is None else Cost(**data["cost"]),
-    )
+    read = _fields_of(Record, data, _RECORD)
+    if read["phase"] not in PHASES:
+        raise ValueError(f"phase is {read['phase']!r}, none of {', '.join(PHASES)}")
+    return Record(**read, terms=tuple(_read_terms(data["terms"]).items()), cost=_read_cost(data["cost"]))
+
+
+def _read_terms(data: Mapping[str, Any]) -> dict[str, int]:
+    for name, value in data.items():
+        if not isinstance(value, int):
+            raise TypeError(f"{name} is {value!r}, not a whole number")
+    return dict(data)
+
+
+def _read_cost(data: Mapping[str, Any] | None) -> Cost | None:
+    return None if data is None else Cost(**_fields_of(Cost, data, data))
+
+
+_PARAMETER = tuple(field.name for field in fields(ParameterEntry))
+_RECORD = ("path", "target", "phase", "family", "claimed", "times", "dtype", "meaning", "equation")
 
 
 def _cost(cost: Cost | None) -> dict[str, int] | None:
@@ -105,4 +150,5 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _read_spec(data: Mapping[str, Any]) -> TensorSpec:
-    return TensorSpec(shape=tuple(data["shape"]), dtype=data["dtype"])
+    shape = tuple(_read({"size": size}, "size", int) for size in data["shape"])
+    return TensorSpec(shape=shape, dtype=_read(data, "dtype", str))

@@ -17,10 +17,9 @@ __all__ = ["Summary"]
 class Summary:
     """What a run cost, as plain numbers that outlive the model."""
 
-    rules = RULES
-
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, *, rules: str = RULES) -> None:
         self._trace = trace
+        self.rules = rules
 
     @cached_property
     def root(self) -> Node:
@@ -116,7 +115,13 @@ class Summary:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._trace.notes
+        """Remarks on the run, and on the report where it was not counted by this version's rules."""
+        if self.rules == RULES:
+            return self._trace.notes
+        return (
+            *self._trace.notes,
+            f"counted by {self.rules}, not by the {RULES} of this torchcost: figures may differ",
+        )
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -127,7 +132,21 @@ class Summary:
         """Every module, parents first."""
         return self.root.walk()
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Every module as one flat mapping of plain values, parents first."""
+        ended = self.complete
+        return [tables.row(node, bound=node.lower_bound or (not ended and node.unfinished)) for node in self.nodes()]
+
+    def __iter__(self) -> Iterator[str]:
+        """The path of every module, parents first; the root's is empty."""
+        return iter(self._by_path)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._by_path
+
     def __getitem__(self, path: str) -> Node:
+        if not isinstance(path, str):
+            raise TypeError(f"A module is found by its path, report['layer1.0'], not by {path!r}. All: report.nodes()")
         node = self._by_path.get(path)
         if node is None:
             raise KeyError(f"No module '{path}'. {tables.near(path, self._by_path)}")
@@ -144,6 +163,10 @@ class Summary:
     def by_family(self) -> dict[str, Cost]:
         """Cost by kind of formula (`convolution`, `dense`, `attention`...), dearest first."""
         return tables.grouped(self._trace.records, lambda record: record.family)
+
+    def by_product(self) -> dict[str, Cost]:
+        """Cost by what makes dot products, dearest first: `convolution`, `linear`, `matmul` without a weight..."""
+        return tables.by_product(self._trace.records)
 
     def by_type(self) -> dict[str, Cost]:
         """Own cost by type of module, dearest first."""
@@ -171,16 +194,17 @@ class Summary:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types, under a schema number (see `torchcost/tree/report.schema.json`)."""
-        return {**schema.to_dict(self._trace), "totals": self.totals()}
+        return {**schema.to_dict(self._trace), "rules": self.rules, "totals": self.totals()}
 
     def totals(self) -> dict[str, object]:
         """The figures of the whole run, for readers of the JSON that do not sum records."""
         return {
             "params": self.params,
-            **tables.figures("", self.total),
+            **tables.known(tables.figures("", self.total), bound=self.lower_bound),
             "forward_flops": self.forward.flops,
             "backward_flops": self.backward.flops,
             "recompute_flops": self.recompute.flops,
             "coverage": self.coverage,
+            "lower_bound": self.lower_bound,
             "uncounted": self.uncounted,
         }

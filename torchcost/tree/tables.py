@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -10,7 +10,18 @@ from torchcost.cost import Cost
 from torchcost.record import Record
 from torchcost.tree.node import Node
 
-__all__ = ["coverage", "figures", "grouped", "macs_by_dtype", "near", "owner", "row", "uncounted"]
+__all__ = [
+    "by_product",
+    "coverage",
+    "figures",
+    "grouped",
+    "known",
+    "macs_by_dtype",
+    "near",
+    "owner",
+    "row",
+    "uncounted",
+]
 
 
 def grouped(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, Cost]:
@@ -58,14 +69,35 @@ def owner(record: Record, nodes: Mapping[str, Node]) -> str:
     return path
 
 
+def by_product(records: Iterable[Record]) -> dict[str, Cost]:
+    """Known costs of what makes dot products, most FLOPs first: linear layers apart from products without a weight."""
+    records = [record for record in records if record.cost is not None and record.cost.macs]
+    weighed = {record.path for record in records if record.cost is not None and record.cost.weight_bytes_read}
+    return grouped(records, lambda record: _product(record, weighed))
+
+
+def _product(record: Record, weighed: Container[str]) -> str:
+    """A weight's gradient reads no weight, and is work of its layer all the same."""
+    if record.family != "dense" or record.cost is None:
+        return record.family
+    backward = record.phase != "forward" and record.path in weighed
+    return "linear" if record.cost.weight_bytes_read or backward else "matmul"
+
+
 def near(path: str, known: Iterable[str]) -> str:
-    """A hint at the names closest to a wrong one."""
-    matches = get_close_matches(path, list(known), n=3)
+    """A hint at the names closest to a wrong one, by the whole path or by its last name."""
+    paths = list(known)
+    last = path.rpartition(".")[2]
+    alike = get_close_matches(last, {name.rpartition(".")[2] for name in paths} - {""}, n=1)
+    matches = get_close_matches(path, paths, n=3) or [name for name in paths if name.rpartition(".")[2] in alike][:3]
     return f"Did you mean {' or '.join(map(repr, matches))}?" if matches else "List them: report.nodes()."
 
 
-def row(node: Node) -> dict[str, Any]:
-    """A node as one flat mapping of plain values."""
+def row(node: Node, *, bound: bool) -> dict[str, Any]:
+    """A node as one flat mapping of plain values; None for a figure of which nothing is known.
+
+    `bound` says that its figures lack work: they are lower bounds.
+    """
     parameters = node.parameters
     return {
         "path": node.path,
@@ -75,10 +107,16 @@ def row(node: Node) -> dict[str, Any]:
         "trainable_params": parameters.trainable,
         "inputs": " ".join(map(str, node.inputs)),
         "outputs": " ".join(map(str, node.outputs)),
-        **figures("", node.total),
-        **figures("own_", node.own),
+        "lower_bound": bound,
+        **known(figures("", node.total), bound=bound),
+        **known(figures("own_", node.own), bound=bool(node.uncounted)),
         "uncounted": " ".join(sorted({record.target for record in node.uncounted})),
     }
+
+
+def known(figures: Mapping[str, int], *, bound: bool) -> dict[str, int | None]:
+    """A bound of 0 says nothing: it is unknown, which is never zero."""
+    return {name: figure or (None if bound else 0) for name, figure in figures.items()}
 
 
 def figures(prefix: str, cost: Cost) -> dict[str, int]:

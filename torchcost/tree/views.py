@@ -149,7 +149,9 @@ def _label(group: Group) -> str:
 
 
 def _span(names: Sequence[str]) -> str:
-    """`0-11`, `layer_0-11`, `k_proj, v_proj`, `first .. last`."""
+    """`0-11`, `layer_0-11`, `k_proj, v_proj`, `first .. last`; one name as it is."""
+    if len(names) == 1:
+        return names[0]
     stem = _stem(names[0])
     numbers = [name.removeprefix(stem) for name in names]
     if [f"{stem}{number}" for number in range(int(numbers[0] or 0), int(numbers[0] or 0) + len(names))] == [*names]:
@@ -197,7 +199,10 @@ def _remark(group: Group, flat: Layout) -> str:
     if all(node.in_parent for node in group):
         return "in parent"
     ran = any(node.calls or node.records for node in flat.below(group))
-    return "" if ran or not group[0].path else "not called"
+    if ran or not group[0].path:
+        return ""
+    others = [flat.namesake(node) for node in group]
+    return f"same as {_span(others)}" if all(others) else "not called"
 
 
 def _has_own(group: Group) -> bool:
