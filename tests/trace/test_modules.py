@@ -17,6 +17,7 @@ import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import TorchFunctionMode
 
 import torchcost
 
@@ -197,6 +198,18 @@ def test_a_tangent_that_runs_along_is_counted() -> None:
     with torchcost.CostCounter(net) as counter, forward_ad.dual_level():
         net(forward_ad.make_dual(x(), x()))
     assert counter.report.macs == 3 * ONCE  # the product, and one for the tangent of each operand, the weight's a zero
+
+
+def test_what_a_mode_of_the_users_puts_in_place_of_a_function_is_counted() -> None:
+    class Doubles(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            return result + func(*args) if func is F.linear else result
+
+    with Doubles():
+        assert torchcost.count(nn.Linear(16, 8), x()).macs == 2 * ONCE
+    with torch.device("cpu"):
+        assert torchcost.count(nn.Linear(16, 8), x()).records[0].claimed
 
 
 def test_counters_of_one_model_in_two_threads_count_each_its_own_calls() -> None:

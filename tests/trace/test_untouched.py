@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import random
 import threading
+import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -452,6 +454,48 @@ def test_a_model_that_has_no_twin_is_named_with_the_cure(name: str) -> None:
     with pytest.raises(torchcost.TorchCostError, match=words) as caught:
         torchcost.count(make(), torch.randn(2, 8), execution="fake")
     assert "execution='real'" in str(caught.value)
+
+
+def test_a_model_whose_parts_hold_each_other_and_a_lock_has_a_twin() -> None:
+    class Part:
+        def __init__(self) -> None:
+            self.lock, self.other = threading.Lock(), self
+
+    assert torchcost.count(unlike(nn.Linear(8, 8), "part", Part()), torch.randn(2, 8), execution="fake").macs == 2 * 64
+
+
+def test_a_lazy_model_that_holds_a_lock_is_counted_on_a_copy() -> None:
+    net = unlike(nn.Sequential(nn.LazyLinear(8)), "lock", threading.Lock())
+    assert torchcost.count(net, torch.randn(2, 8)).macs == 2 * 64
+    assert nn.parameter.is_lazy(net[0].weight)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_counted_model_is_freed_as_soon_as_nobody_needs_it(backward: bool) -> None:
+    net: nn.Module | None = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+    alive = weakref.ref(net)
+    gc.disable()
+    try:
+        report = torchcost.count(net, torch.randn(2, 8), backward=backward)
+        net = None
+        assert alive() is None
+    finally:
+        gc.enable()
+    assert report.macs > 0
+
+
+def test_the_weights_of_a_scripted_part_are_its_weights_on_fakes_too() -> None:
+    net = nn.Sequential(torch.jit.script(nn.Linear(8, 8)), nn.Linear(8, 8))
+    real, fake = (torchcost.count(net, torch.randn(2, 8), execution=execution) for execution in ("real", "fake"))
+    assert fake.total == real.total
+    assert fake.parameters == real.parameters
+
+
+def test_what_a_script_computes_without_an_operator_is_named() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
+    optimized = torch.jit.optimize_for_inference(torch.jit.script(net))
+    report = torchcost.count(optimized, torch.randn(1, 3, 8, 8))
+    assert report.uncounted == {"prim::mkldnn_convolution": [""]}
 
 
 def test_a_models_own_not_implemented_error_is_its_own_on_fakes_too() -> None:

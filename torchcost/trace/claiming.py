@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.autograd import forward_ad
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import Rule, find_handler
@@ -19,12 +21,18 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
     rule = find_handler(module)
     if rule is None or rule.handler is None or any(name not in rule.children for name in module._modules):
         return None
-    if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0:
+    if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0 or _functions_are_replaced():
         return None
     if _keeps_tensors(module) or not all(_is_counted_as_is(module._modules[name]) for name in rule.children):
         return None
     tensors = (*tensors_in((args, kwargs)), *module.parameters())
     return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
+
+
+def _functions_are_replaced() -> bool:
+    """Whether a mode of the user's may run something else for torch's functions; `with torch.device()` does not."""
+    modes = _get_current_function_mode_stack() if torch._C._len_torch_function_stack() else []
+    return any(not isinstance(mode, DeviceContext) for mode in modes)
 
 
 def _is_counted_as_is(child: nn.Module | None) -> bool:

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import (
 from torchcost.errors import FakeExecutionError, MeasurementError
 from torchcost.handlers.call import leaves_in
 from torchcost.record import Trace, place
+from torchcost.trace.copies import copied
 from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.parameters import is_lazy_module
@@ -175,7 +176,10 @@ def _materialised(model: nn.Module, inputs: Arguments, run: Run) -> nn.Module:
     """A copy of a lazy model whose parameters a first, uncounted call has made."""
     blank = [tensor for tensor in model.buffers() if isinstance(tensor, nn.UninitializedBuffer)]
     memo: dict[int, Any] = {id(buffer): _blank(buffer) for buffer in blank}
-    model = copy.deepcopy(model, memo)
+    try:
+        model = copied(model, memo)
+    except copy.Error as error:
+        raise MeasurementError(f"{error}. Call the lazy model once yourself, and count it then.") from error
     with modes_set(model, run.mode), torch.no_grad():
         model(*(first := inputs.copied(torch.clone)).args, **first.kwargs)
     return model

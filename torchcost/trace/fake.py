@@ -2,15 +2,15 @@
 
 The twin is a deep copy whose memo already holds a fake for every tensor of the model, tied ones once; the model itself
 is never touched. A tensor on the meta device becomes a fake on the CPU, where the operators are those of a real run.
-What is neither module, container nor tensor is shared. Where forward reaches the model itself (through a closure), the
-twin's tensors stand for its own.
+Where forward reaches the model itself (through a closure, or as TorchScript, which has no copy), the twin's tensors
+stand for its own.
 """
 
 from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,17 +20,15 @@ from torch._subclasses import FakeTensor
 from torch.utils._pytree import tree_map_only
 
 from torchcost.errors import FakeExecutionError
-from torchcost.handlers.call import is_holder, leaves_in, storage_id, tensors_in
+from torchcost.handlers.call import leaves_in, storage_id, tensors_in
+from torchcost.record import place
+from torchcost.trace.copies import attributes, copied
 from torchcost.trace.fake_mode import ThreadedFakeMode
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.leftovers import Leftovers
 from torchcost.trace.parameters import is_lazy_module
 
 __all__ = ["Twin"]
-
-
-_BOOKKEEPING = frozenset(vars(nn.Module()))
-"""What every module keeps about itself: its registries and hooks, and whether it trains."""
 
 
 class Twin:
@@ -46,9 +44,12 @@ class Twin:
         self._born: list[weakref.ref[torch.Tensor]] = []
         self._originals = [(tensor, tensor._version) for tensor in _tensors_of(model) if not tensor.is_inference()]
         self._fakes = _Fakes(self.mode)
-        self.model = _copied(model, self._fakes.memo(model))
+        try:
+            self.model = copied(model, self._fakes.memo(model))
+        except copy.Error as error:
+            raise FakeExecutionError(f"{error}. A fake run needs a copy: count it with execution='real'.") from error
         self.inputs = inputs.copied(self._fakes.fake)
-        self.watch(tuple(self._fakes.made()))
+        self.watch(tuple(self._fakes.pairs()))
 
     def translated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """An operator's arguments, a fake in place of each tensor that has one."""
@@ -56,6 +57,11 @@ class Twin:
             return args, kwargs
         translated: Any = tree_map_only(torch.Tensor, self._fakes.known, (args, kwargs))
         return translated  # type: ignore[no-any-return]
+
+    def stands_for(self) -> dict[int, int]:
+        """The storage of each fake whose original the twin itself still has: those of TorchScript's modules."""
+        pairs = ((storage_id(fake), storage_id(original)) for original, fake in self._fakes.pairs())
+        return {fake: original for fake, original in pairs if fake is not None and original is not None}
 
     def watch(self, output: object) -> None:
         """Remembers, weakly, the fakes that a run makes."""
@@ -99,8 +105,9 @@ class _Fakes:
         self._made: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._elements: dict[object, torch.Tensor] = {}
 
-    def made(self) -> Iterator[torch.Tensor]:
-        yield from (fake for _, fake in self._made.values())
+    def pairs(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each original with its fake."""
+        yield from self._made.values()
 
     def fake(self, tensor: torch.Tensor) -> torch.Tensor:
         if id(tensor) not in self._made:
@@ -121,7 +128,7 @@ class _Fakes:
     def memo(self, model: nn.Module) -> dict[int, Any]:
         memo: dict[int, Any] = {id(tensor): self.fake(tensor) for tensor in _tensors_of(model)}
         scripts = (module for module in model.modules() if isinstance(module, torch.jit.ScriptModule))
-        return {id(shared): shared for shared in (*_shared_by(model), *scripts)} | memo
+        return memo | {id(script): script for script in scripts}
 
     def _on_cpu(self, tensor: torch.Tensor) -> torch.Tensor:
         elements = (storage_id(tensor), tensor.storage_offset(), tensor.numel())
@@ -133,24 +140,12 @@ class _Fakes:
         return made.requires_grad_(tensor.requires_grad)
 
 
-def _attributes(model: nn.Module) -> Iterator[object]:
-    """The values that modules keep as plain attributes."""
-    for module in model.modules():
-        yield from (value for name, value in vars(module).items() if name not in _BOOKKEEPING)
-
-
 def _tensors_of(model: nn.Module) -> Iterator[torch.Tensor]:
     """Parameters, buffers, and the tensors in plain attributes."""
     yield from model.parameters()
     yield from model.buffers()
-    for value in _attributes(model):
+    for value in attributes(model):
         yield from (leaf for leaf in leaves_in(value) if isinstance(leaf, torch.Tensor))
-
-
-def _shared_by(model: nn.Module) -> Iterator[object]:
-    """What a twin need not copy: sentinels that are compared by `is`, locks, handles, generators, tokenizers."""
-    for value in _attributes(model):
-        yield from (leaf for leaf in leaves_in(value) if not isinstance(leaf, torch.Tensor | nn.Module))
 
 
 def _check(model: nn.Module, inputs: Arguments, *, backward: bool) -> None:
@@ -165,56 +160,15 @@ def _check(model: nn.Module, inputs: Arguments, *, backward: bool) -> None:
             raise FakeExecutionError(
                 f"A {tensor.layout} tensor of the model or its inputs has no fake. Count it with execution='real'."
             )
+    for path, module in model.named_modules() if backward else ():
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            raise FakeExecutionError(
+                f"{place(path)} is a DistributedDataParallel, whose backward exchanges real gradients. "
+                "Count the module in it, or count it with execution='real'."
+            )
     for path, parameter in model.named_parameters() if backward else ():
         if getattr(parameter, "_post_accumulate_grad_hooks", None):
             raise FakeExecutionError(
                 f"'{path}' has a hook that acts on its gradient once it is there, as an optimizer in backward does. "
                 "Count it with execution='real'."
             )
-
-
-def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    try:
-        return copy.deepcopy(model, dict(memo))
-    except Exception:  # whatever a user's object raises that cannot be copied: it is shared, if that is all
-        memo = {id(value): value for top in _attributes(model) for value in _uncopyable(top, memo)} | memo
-    try:
-        return copy.deepcopy(model, dict(memo))
-    except Exception as error:
-        raise FakeExecutionError(
-            f"{_first_uncopyable(model, memo)} cannot be copied, which a fake run needs: {error}. "
-            "Count it with execution='real'."
-        ) from error
-
-
-def _uncopyable(value: object, memo: dict[int, Any]) -> Iterator[object]:
-    """The inmost objects in a value that cannot be copied."""
-    if _copies(value, memo):
-        return
-    inner = [found for part in _parts(value) for found in _uncopyable(part, memo)]
-    yield from inner or [value]
-
-
-def _parts(value: object) -> Iterable[object]:
-    match value:
-        case dict():
-            return value.values()
-        case list() | tuple():
-            return value
-        case nn.Module():
-            return ()
-    return vars(value).values() if is_holder(value) else ()
-
-
-def _first_uncopyable(model: nn.Module, memo: dict[int, Any]) -> str:
-    inmost_first = reversed(list(model.named_modules()))
-    path, module = next((pair for pair in inmost_first if not _copies(pair[1], memo)), ("", model))
-    return f"'{path}' ({type(module).__name__})"
-
-
-def _copies(value: object, memo: dict[int, Any]) -> bool:
-    try:
-        copy.deepcopy(value, dict(memo))
-    except Exception:
-        return False
-    return True

@@ -93,7 +93,7 @@ class OperatorMode(TorchDispatchMode):
             fake_mode.admit(func)
             if str(func) in _RUN_BODIES and find_handler(func) is None:
                 return func(*tree_map(self._inside, args), **kwargs)
-        elif (key := _composite_key(func, _backend(args, kwargs))) is not None and not _is_ruled(func):
+        elif _is_composite(func) and (key := _composite_key(func, _backend(args, kwargs))) and not _is_ruled(func):
             with self:
                 return func._op_dk(key, *args, **kwargs)
         args, kwargs = watcher.before(func, args, kwargs)
@@ -143,6 +143,14 @@ def _backend(args: Args, kwargs: Kwargs) -> Any:
 
 
 _BELOW_PYTHON = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.Python)
+
+
+@cache
+def _is_composite(func: OpOverload) -> bool:
+    """Whether an operator has a kernel that is nothing but other operators."""
+    keys = torch._C.DispatchKey
+    composite = (keys.CompositeImplicitAutograd, keys.CompositeImplicitAutogradNestedTensor)
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in composite)
 
 
 @cache

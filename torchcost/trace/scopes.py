@@ -21,12 +21,14 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id
 from torchcost.handlers.registry import Rule
+from torchcost.record import Record
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.claiming import claimable
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
 from torchcost.trace.recorder import Recorder, specs_of
+from torchcost.trace.scripts import unseen
 from torchcost.trace.threads import followed
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "storages_of"]
@@ -87,7 +89,7 @@ class Scopes:
         *,
         recorder: Recorder,
         attribution: Attribution,
-        weights: dict[int, StorageWeakRef],
+        weights: dict[int, StorageWeakRef | None],
         new_mode: Callable[[], OperatorMode],
     ) -> None:
         self._recorder = recorder
@@ -187,6 +189,8 @@ class Scopes:
         if scope is self._stack.claim:
             self._stack.claim = None
             self._settle(scope, args, kwargs, output, failed=failed)
+        for instruction in unseen(module):
+            self._recorder.add(Record(path=scope.path, target=instruction, phase="forward", cost=None, dtype=""))
         self._attribution.change(self.current.path if self.current else "")
         if not self._stack.scopes and threading.get_ident() != self._home:
             self._unwatch_thread()

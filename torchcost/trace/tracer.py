@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +37,13 @@ _SEVERAL_THREADS = (
 )
 
 
+def _mode_of(tracer: weakref.ref[Tracer]) -> OperatorMode:
+    """A mode that tells a tracer; by reference, so that no circle keeps a counted model alive."""
+    watcher = tracer()
+    assert watcher is not None
+    return OperatorMode(watcher)
+
+
 class _NoModel(nn.Module):
     """Stands at the root where code without a model is counted."""
 
@@ -58,6 +67,8 @@ class Tracer:
         self._twin = twin
         self._recorder = Recorder()
         self._weights = _storages(self.model)
+        self._stands_for = _scripts_weights(self.model, twin)
+        self._weights.update(dict.fromkeys(self._stands_for))
         self._inventory = Inventory()
         self._attribution = Attribution(_owners(self.model))
         self._rules: dict[Any, Rule | None] = {}
@@ -66,7 +77,7 @@ class Tracer:
             recorder=self._recorder,
             attribution=self._attribution,
             weights=self._weights,
-            new_mode=lambda: OperatorMode(self),
+            new_mode=partial(_mode_of, weakref.ref(self)),
         )
         self._open = ExitStack()
         self._paused = False
@@ -165,7 +176,7 @@ class Tracer:
     def _mark_used(self, args: tuple[Any, ...]) -> None:
         for tensor in tensors_in(args):
             if (storage := storage_id(tensor)) in self._weights and storage is not None:
-                self._inventory.used.add(storage)
+                self._inventory.used.add(self._stands_for.get(storage, storage))
 
     def _entries(self) -> Iterator[ModuleEntry]:
         counting: set[str] = set()  # modules that are claimed, or in one that is; parents come first
@@ -186,9 +197,18 @@ class Tracer:
             )
 
 
-def _storages(model: nn.Module) -> dict[int, StorageWeakRef]:
+def _storages(model: nn.Module) -> dict[int, StorageWeakRef | None]:
     """The storages of a model's parameters and buffers."""
     return {storage: held for module in model.modules() for storage, held in storages_of(module).items()}
+
+
+def _scripts_weights(model: nn.Module, twin: Twin | None) -> dict[int, int]:
+    """For a twin, which has TorchScript's modules themselves: each fake of a weight of theirs to that weight."""
+    scripts = [module for module in model.modules() if isinstance(module, torch.jit.ScriptModule)]
+    if twin is None or not scripts:
+        return {}
+    real = {storage for script in scripts for storage in storages_of(script)}
+    return {fake: original for fake, original in twin.stands_for().items() if original in real}
 
 
 def _owners(model: nn.Module) -> dict[int, str]:
