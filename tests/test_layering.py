@@ -23,6 +23,8 @@ LEVELS = {
     "torchcost.handlers.work": 2,
     "torchcost.handlers.call": 2,
     "torchcost.handlers.traffic": 2,
+    "torchcost.handlers.rule": 2,
+    "torchcost.handlers.targets": 2,
     "torchcost.handlers.registry": 2,
     "torchcost.handlers.costing": 2,
     "torchcost.examples.__main__": 11,

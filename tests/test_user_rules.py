@@ -132,3 +132,9 @@ def test_a_cell_of_a_notebook_may_be_run_again() -> None:
 def test_what_a_rule_receives_is_written_where_one_looks_for_it() -> None:
     for word in ('call["weight"]', "call.elements", "call.module", "traffic", "children", "HandlerError"):
         assert word in str(torchcost.handles.__doc__)
+
+
+@pytest.mark.parametrize("target", [torch.ops.aten.einsum, torch.ops.aten.einsum.default])
+def test_a_rule_for_what_is_made_of_other_operators_is_refused_since_it_would_never_be_asked(target: Any) -> None:
+    with pytest.raises(HandlerError, match=r"aten.einsum.* is made of other operators.*custom_op"):
+        torchcost.handles(target)(lambda call: torchcost.Work())

@@ -16,6 +16,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.utils import prune
 
 import torchcost
+from torchcost.errors import FakeExecutionError
 
 ROWS = 4
 MACS = ROWS * (16 * 8 + 8 * 8 + 8 * 4)
@@ -339,3 +340,20 @@ def test_a_collective_reads_its_operand_and_writes_its_result(name: str) -> None
     cost = sum((c for target, c in counter.report.by_operator().items() if target.startswith("c10d")), torchcost.Cost())
     assert (counter.report.flops, counter.report.uncounted) == (0, {})
     assert (cost.bytes_read, cost.bytes_written) == (4 * reads, 4 * writes)
+
+
+# --- what has no fake ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_distributed_models_backward_on_fakes_is_refused_with_the_cure() -> None:
+    wrapped = nn.Sequential(nn.parallel.DistributedDataParallel(Net()))
+    assert torchcost.count(wrapped, x(), execution="fake").macs == MACS
+    with pytest.raises(FakeExecutionError, match=r"'0' is a DistributedDataParallel.*execution='real'"):
+        torchcost.count(wrapped, x(), execution="fake", backward=True)
+
+
+@pytest.mark.usefixtures("four_ranks")
+def test_a_sharded_model_has_no_twin_and_says_so() -> None:
+    with pytest.raises(FakeExecutionError, match=r"'block' \(FSDPSequential\) cannot be copied.*execution='real'"):
+        torchcost.count(sharded(Net()), x(), execution="fake")

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from torchcost.handlers.registry import Rule, rules
+from torchcost.handlers.registry import rules
+from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import equation_of
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 

@@ -8,7 +8,7 @@ from torch._ops import OpOverload
 from torch.utils.flop_counter import flop_registry
 
 from torchcost.handlers.call import Call
-from torchcost.handlers.registry import Rule
+from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 
 __all__ = ["borrowed_rule"]

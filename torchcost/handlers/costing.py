@@ -8,7 +8,7 @@ from dataclasses import replace
 from torchcost.cost import Cost
 from torchcost.errors import HandlerError
 from torchcost.handlers.call import Call, tensors_in
-from torchcost.handlers.registry import Rule
+from torchcost.handlers.rule import Rule
 from torchcost.handlers.sizes import most
 from torchcost.handlers.traffic import Access, Traffic, stored_elements
 from torchcost.handlers.work import Work

@@ -9,7 +9,8 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from torchcost.handlers.call import tensors_in
-from torchcost.handlers.registry import Rule, find_handler
+from torchcost.handlers.registry import find_handler
+from torchcost.handlers.rule import Rule
 
 __all__ = ["claimable"]
 

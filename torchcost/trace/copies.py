@@ -39,7 +39,7 @@ def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
         return copy.deepcopy(model, dict(memo))
     except Exception as error:
-        raise copy.Error(f"{_first_uncopyable(model, memo)} cannot be copied: {error}") from error
+        raise copy.Error(f"{_first_uncopyable(model, memo)} cannot be copied: {str(error).rstrip('.')}") from error
 
 
 def _leaves(model: nn.Module) -> Iterator[object]:
@@ -48,8 +48,8 @@ def _leaves(model: nn.Module) -> Iterator[object]:
 
 
 def _uncopyable(value: object, memo: dict[int, Any], seen: set[int]) -> Iterator[object]:
-    """The inmost objects in a value that cannot be copied."""
-    if id(value) in seen or _copies(value, memo):
+    """The inmost objects in a value that cannot be copied. A module is never shared: the twin must not act on it."""
+    if isinstance(value, nn.Module) or id(value) in seen or _copies(value, memo):
         return
     seen.add(id(value))
     inner = [found for part in _parts(value) for found in _uncopyable(part, memo, seen)]
@@ -62,8 +62,6 @@ def _parts(value: object) -> Iterable[object]:
             return value.values()
         case list() | tuple():
             return value
-        case nn.Module():
-            return ()
     return vars(value).values() if is_holder(value) else ()
 
 

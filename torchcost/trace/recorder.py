@@ -12,7 +12,7 @@ from torchcost.cost import Cost, TensorSpec
 from torchcost.errors import HandlerError
 from torchcost.handlers.call import Call, leaves_in
 from torchcost.handlers.costing import cost_of, work_of
-from torchcost.handlers.registry import Rule
+from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 from torchcost.record import RULE_FAILED, Phase, Record, place
 

@@ -20,7 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id
-from torchcost.handlers.registry import Rule
+from torchcost.handlers.rule import Rule
 from torchcost.record import Record
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward

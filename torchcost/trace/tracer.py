@@ -15,7 +15,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from torchcost.handlers.borrowed import borrowed_rule
 from torchcost.handlers.call import Call, storage_id, tensors_in
-from torchcost.handlers.registry import Rule, find_handler
+from torchcost.handlers.registry import find_handler
+from torchcost.handlers.rule import Rule
 from torchcost.record import ModuleEntry, Phase, Trace
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 from torchcost.trace.attribution import Attribution, in_backward
