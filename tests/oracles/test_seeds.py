@@ -195,6 +195,11 @@ def test_accesses_without_reuse_are_the_seeds(case: str) -> None:
     assert accesses == total
 
 
+def test_an_explanation_says_what_is_touched_without_reuse() -> None:
+    words = " ".join(counted(*CONV_28).root.explain().split())
+    assert "without reuse: 924,844,032 loads of inputs, 1,180,160 of weights, 401,408 stores" in words
+
+
 def test_the_first_convolution_reads_its_input_by_outputs_or_by_inputs() -> None:
     accesses = counted(conv(3, 32, stride=2, padding=1), (1, 3, 224, 224)).uncached_accesses
     assert (accesses.inputs_hout, accesses.outputs, accesses.weights) == (10_838_016, 401_408, 896)

@@ -98,6 +98,10 @@ def _record(record: Record) -> Iterator[str]:
         f"    reads {cost.input_bytes_read:,} B of inputs and {cost.weight_bytes_read:,} B of weights, "
         f"writes {cost.bytes_written:,} B"
     )
+    yield (
+        f"    without reuse: {cost.uncached_inputs:,} loads of inputs, {cost.uncached_weights:,} of weights, "
+        f"{cost.uncached_outputs:,} stores"
+    )
 
 
 def _equations(text: str, terms: dict[str, int]) -> Iterator[str]:
