@@ -231,6 +231,23 @@ def test_what_forward_assigns_stays_where_no_weight_was_written() -> None:
     assert net.steps == 1
 
 
+def test_a_norm_that_only_looks_its_statistics_up_writes_nothing() -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn, self.steps = nn.BatchNorm1d(8), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.steps += 1
+            return self.bn(x)  # type: ignore[no-any-return]
+
+    net = Steps()
+    torchcost.count(net, torch.randn(2, 8))
+    assert net.steps == 1
+    torchcost.count(net, torch.randn(2, 8), mode="train")
+    assert net.steps == 1
+
+
 def test_an_exception_keeps_its_type_and_says_where_it_arose() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.Sequential(nn.Linear(9, 4)))
     with pytest.raises(RuntimeError, match="cannot be multiplied") as caught:

@@ -31,6 +31,7 @@ aten = torch.ops.aten
 PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer}
 """Tensors that are nothing but their elements."""
 
+_STATISTICS = ("running_mean", "running_var")
 _UNDECLARED_WRITES = dict.fromkeys(
     (
         aten.native_batch_norm,
@@ -40,7 +41,7 @@ _UNDECLARED_WRITES = dict.fromkeys(
         aten.batch_norm_gather_stats_with_counts,
         aten.batch_norm_update_stats,
     ),
-    ("running_mean", "running_var"),
+    _STATISTICS,
 )
 """Operators that update arguments which their schema does not mark as written; those of `c10d` update any."""
 
@@ -75,11 +76,10 @@ class Protected:
 
     def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Saves what this operator is about to write, and the grads of the leaves it takes."""
-        for position, name in _writes(operator):
-            for tensor in tensors_in(args[position] if position < len(args) else kwargs.get(name)):
-                storage = storage_id(tensor)
-                if storage not in self._born and storage not in self._saved and not _has_no_data(tensor):
-                    self._saved[storage] = _saved(tensor)
+        for tensor in _written(operator, args, kwargs):
+            storage = storage_id(tensor)
+            if storage not in self._born and storage not in self._saved and not _has_no_data(tensor):
+                self._saved[storage] = _saved(tensor)
         if torch.is_grad_enabled():
             self.note_leaves(tensors_in(args))
 
@@ -114,6 +114,24 @@ class Protected:
                 torch._C._autograd._unsafe_set_version_counter((saved.tensor,), (saved.version,))
         self._leaves.clear()
         self._saved.clear()
+
+
+def _written(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
+    """The tensors that an operator is about to write; statistics only where it trains."""
+    for position, name in _writes(operator):
+        if name not in _STATISTICS or _trains(operator, args, kwargs):
+            yield from tensors_in(_given(position, name, args, kwargs))
+
+
+def _given(position: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[position] if position < len(args) else kwargs.get(name)
+
+
+def _trains(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a norm updates its statistics: in training, which some of them are for alone."""
+    names = [argument.name for argument in operator._schema.arguments]
+    training = next((name for name in ("training", "train") if name in names), None)
+    return training is None or bool(_given(names.index(training), training, args, kwargs))
 
 
 def _has_no_data(tensor: torch.Tensor) -> bool:
