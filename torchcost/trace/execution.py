@@ -25,7 +25,8 @@ from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import unwrap
-from torchcost.trace.preserve import Protected, modes_set, rng_preserved, state_preserved
+from torchcost.trace.preserve import Protected
+from torchcost.trace.state import modes_set, rng_preserved, state_preserved
 from torchcost.trace.tracer import Tracer
 
 __all__ = ["Backward", "Execution", "Mode", "Run", "observe"]

@@ -1,0 +1,176 @@
+"""Leaves no trace of a run: the model's state as Python holds it, its modes, and all random generators, as they were.
+
+What forward assigns in Python stays, as after any call, but for what speaks of the tensors that are put back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from torchcost.handlers.call import storage_id
+from torchcost.trace.paths import shards
+from torchcost.trace.preserve import Protected
+
+__all__ = ["modes_set", "rng_preserved", "state_preserved"]
+
+_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer}
+"""Tensors that are nothing but their elements."""
+
+
+@contextmanager
+def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
+    """The model's parameters, buffers, grads and generators as they were; plain values too, if tensors were put back.
+
+    A flag that says how the weights now are (RWKV's `layers_are_rescaled`, a codebook's `initialised`) must not outlive
+    them.
+    """
+    kept = [_Kept(module) for module in model.modules()]
+    with _disable_current_modes():  # another count may be running, on fakes
+        looks = [_Look(tensor) for tensor in (*model.parameters(), *model.buffers()) if _is_plain(tensor)]
+    sharded = any(type(tensor) not in _PLAIN for tensor in model.parameters()) or any(map(shards, model.modules()))
+    parts: tuple[_Look | _Kept, ...] = (
+        () if sharded else (*looks, *kept)
+    )  # what puts shards in and out itself is let be
+    try:
+        yield
+    finally:
+        with _disable_current_modes():
+            changed = [part for part in parts if part.changed()]
+            state = protected.wrote_state or bool(changed)
+            protected.restore()
+            for part in changed:
+                part.restore()
+        for module in kept:
+            module.restore_generators()
+            if state:
+                module.restore_values()
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return type(tensor) in _PLAIN and tensor.layout == torch.strided and not tensor.is_nested
+
+
+class _Look:
+    """How a tensor sees its storage: what `.data =`, `resize_` and `requires_grad_` change."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor, self._requires_grad = tensor, tensor.requires_grad
+        self._alias = tensor.data
+
+    def changed(self) -> bool:
+        return self._requires_grad != self._tensor.requires_grad or _extent(self._alias) != _extent(self._tensor)
+
+    def restore(self) -> None:
+        self._tensor.data = self._alias
+        self._tensor.requires_grad_(self._requires_grad)
+
+
+def _extent(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return storage_id(tensor), tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset()
+
+
+class _Kept:
+    """What a module holds: which tensors under which names, its plain values, the states of its random generators."""
+
+    def __init__(self, module: nn.Module) -> None:
+        own = vars(module)
+        self._own = own
+        scripted = isinstance(module, torch.jit.ScriptModule)  # its registries are made anew for each look
+        registries: tuple[dict[str, Any], ...] = () if scripted else (module._parameters, module._buffers)
+        self._registries = [(registry, dict(registry)) for registry in registries]
+        self._names = set(own)
+        self._values = {name: value for name, value in own.items() if _is_value(value)}
+        self._generators = [
+            (value, _GENERATORS[type(value)], _GENERATORS[type(value)].read(value))
+            for value in own.values()
+            if type(value) in _GENERATORS
+        ]
+
+    def changed(self) -> bool:
+        return any(
+            registry.keys() != before.keys() or any(registry[name] is not held for name, held in before.items())
+            for registry, before in self._registries
+        )
+
+    def restore(self) -> None:
+        for registry, before in self._registries:
+            registry.clear()
+            registry.update(before)
+
+    def restore_values(self) -> None:
+        for name in [name for name, value in self._own.items() if name not in self._names and _is_value(value)]:
+            del self._own[name]
+        self._own.update(self._values)
+
+    def restore_generators(self) -> None:
+        for generator, states, state in self._generators:
+            states.write(generator, state)
+
+
+def _is_value(value: object) -> bool:
+    return isinstance(value, bool | int | float | str | None)
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    """How the state of a kind of random generator is read and written."""
+
+    read: Callable[[Any], Any]
+    write: Callable[[Any, Any], object]
+
+
+_GENERATORS: dict[type, _States] = {
+    torch.Generator: _States(torch.Generator.get_state, torch.Generator.set_state),
+    np.random.Generator: _States(
+        lambda generator: generator.bit_generator.state,
+        lambda generator, state: setattr(generator.bit_generator, "state", state),
+    ),
+    random.Random: _States(random.Random.getstate, random.Random.setstate),
+}
+"""Random generators that a module may hold as attributes."""
+
+
+@contextmanager
+def modes_set(model: nn.Module, mode: str) -> Iterator[None]:
+    """Every module in train or eval mode, and after that as each was; the models' own `train()` is not called."""
+    flags = [(module, module.training) for module in model.modules() if _may_train(module)]
+    try:
+        if mode != "same":
+            for module, _ in flags:
+                module.training = mode == "train"
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def _may_train(module: nn.Module) -> bool:
+    """A frozen TorchScript module is in eval mode for good, and has no flag."""
+    return not isinstance(module, torch.jit.ScriptModule) or module._c.hasattr("training")
+
+
+@contextmanager
+def rng_preserved() -> Iterator[None]:
+    """The state of every random generator in use, of Python, numpy and torch's devices, as it was."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
