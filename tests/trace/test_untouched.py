@@ -269,7 +269,7 @@ class Does(nn.Module):
         self.hidden = [nn.BatchNorm1d(3)]
         self.generator = torch.Generator().manual_seed(7)
         self.python, self.numpy = random.Random(7), np.random.default_rng(7)
-        self.ready = False
+        self.ready, self.options = False, {"filled": False}
         self.does = forward
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -328,15 +328,22 @@ def state(net: Any) -> dict[str, Any]:
         "needs": [parameter.requires_grad for parameter in net.parameters()],
         "strides": [tensor.stride() for tensor in tensors],
         "versions": [tensor._version for tensor in tensors],
-        "flags": (net.ready, "seen" in vars(net)),
+        "flags": (net.ready, "seen" in vars(net), dict(net.options)),
         "generators": (net.generator.get_state().tolist(), net.python.getstate(), net.numpy.bit_generator.state),
     }
+
+
+def fills_once(net: Any, x: torch.Tensor) -> None:
+    if not net.options["filled"]:
+        net.w.data.fill_(1)
+        net.options["filled"] = net.options["late"] = True
 
 
 DEEDS = (
     replaces_data,
     replaces_a_buffer,
     fills_a_buffer,
+    fills_once,
     replaces_a_parameter,
     resizes,
     transposes,
@@ -506,6 +513,45 @@ def test_the_weights_of_a_scripted_part_are_its_weights_on_fakes_too() -> None:
     real, fake = (torchcost.count(net, torch.randn(2, 8), execution=execution) for execution in ("real", "fake"))
     assert fake.total == real.total
     assert fake.parameters == real.parameters
+
+
+class Averages(nn.Module):
+    """Writes to one buffer and puts another in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(8))
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.mean.add_(1)
+        self.mean = self.mean + x.mean(0)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("execution", ["real", "fake"])
+def test_the_buffers_of_a_script_are_as_they_were(execution: Any) -> None:
+    script = torch.jit.script(Averages())
+    before = copy.deepcopy(script.state_dict())
+    torchcost.count(nn.Sequential(script), torch.randn(4, 8), mode="train", execution=execution)
+    assert same(dict(script.state_dict()), dict(before))
+
+
+def test_a_custom_operator_without_a_fake_is_named_with_the_cure() -> None:
+    real_only = torch.library.custom_op(
+        "torchcost_tests::real_only", torch.clone, mutates_args=(), schema="(Tensor x) -> Tensor"
+    )
+    with pytest.raises(torchcost.TorchCostError, match=r"torchcost_tests.real_only.* in the root .*execution='real'"):
+        torchcost.count(Remembers(real_only), torch.randn(2, 8), execution="fake")
+
+
+def test_a_failure_on_fakes_says_that_it_was_one() -> None:
+    def fails(y: torch.Tensor) -> None:
+        raise KeyError(id(y))
+
+    with pytest.raises(KeyError) as caught:
+        torchcost.count(Remembers(fails), torch.randn(2, 8), execution="fake")
+    assert "execution='real'" in caught.value.__notes__[-1]
 
 
 def test_what_a_script_computes_without_an_operator_is_named() -> None:

@@ -42,6 +42,11 @@ _NEEDS_DATA = (
     UnsupportedOperatorException,
 )
 
+_NO_FAKE = "There was no fake impl registered"
+"""How torch says that a custom operator has no kernel for fakes, by an exception of no kind of its own."""
+
+_ON_FAKES = "torchcost: this was a run on fakes, of a copy of the model; execution='real' runs the model itself."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -91,6 +96,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
                 _call(twin.model, twin.inputs, tracer, run)
             except Exception as error:
                 if not _needs_data(error, tracer):
+                    error.add_note(_ON_FAKES)
                     raise
                 raise FakeExecutionError(
                     f"{tracer.operator} in {place(tracer.failure.path if tracer.failure else '')} needs real data, "
@@ -168,7 +174,7 @@ def _roots(output: Any) -> list[torch.Tensor]:
 def _needs_data(error: BaseException | None, tracer: Tracer) -> bool:
     """Whether an exception, or one that led to it, says that an operator had no data or no kernel for fakes."""
     kinds = (*_NEEDS_DATA, NotImplementedError) if tracer.in_operator else _NEEDS_DATA
-    while error is not None and not isinstance(error, kinds):
+    while error is not None and not isinstance(error, kinds) and not str(error).startswith(_NO_FAKE):
         error = error.__cause__ or error.__context__
     return error is not None
 

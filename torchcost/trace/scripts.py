@@ -19,7 +19,8 @@ def unseen(module: nn.Module) -> Iterator[str]:
     """The instructions of a script's forward that compute without an operator, each as often as it is written."""
     if not isinstance(module, torch.jit.ScriptModule) or not module._c._has_method("forward"):
         return
-    blocks: list[Any] = [module.inlined_graph]
+    graph = module.inlined_graph  # held: its blocks are no longer any once it is gone
+    blocks: list[Any] = [graph]
     while blocks:
         for node in blocks.pop().nodes():
             blocks.extend(node.blocks())

@@ -84,11 +84,12 @@ class _Kept:
     def __init__(self, module: nn.Module) -> None:
         own = vars(module)
         self._own = own
-        scripted = isinstance(module, torch.jit.ScriptModule)  # its registries are made anew for each look
-        registries: tuple[dict[str, Any], ...] = () if scripted else (module._parameters, module._buffers)
-        self._registries = [(registry, dict(registry)) for registry in registries]
-        self._names = set(own)
-        self._values = {name: value for name, value in own.items() if _is_value(value)}
+        self._registries: tuple[_Registry | _ScriptBuffers, ...] = (
+            (_ScriptBuffers(module),)
+            if isinstance(module, torch.jit.ScriptModule)
+            else (_Registry(module._parameters), _Registry(module._buffers))
+        )
+        self._values = [(held, _values(held)) for held in (own, *own.values()) if type(held) is dict]
         self._generators = [
             (value, _GENERATORS[type(value)], _GENERATORS[type(value)].read(value))
             for value in own.values()
@@ -96,28 +97,60 @@ class _Kept:
         ]
 
     def changed(self) -> bool:
-        return any(
-            registry.keys() != before.keys() or any(registry[name] is not held for name, held in before.items())
-            for registry, before in self._registries
-        )
+        return any(registry.changed() for registry in self._registries)
 
     def restore(self) -> None:
-        for registry, before in self._registries:
-            registry.clear()
-            registry.update(before)
+        for registry in self._registries:
+            registry.restore()
 
     def restore_values(self) -> None:
-        for name in [name for name, value in self._own.items() if name not in self._names and _is_value(value)]:
-            del self._own[name]
-        self._own.update(self._values)
+        """Those of its attributes, and of the dicts among them; what was not there before goes."""
+        for held, values in self._values:
+            for name in _values(held).keys() - values.keys():
+                del held[name]
+            held.update(values)
 
     def restore_generators(self) -> None:
         for generator, states, state in self._generators:
             states.write(generator, state)
 
 
-def _is_value(value: object) -> bool:
-    return isinstance(value, bool | int | float | str | None)
+def _values(held: dict[Any, Any]) -> dict[Any, Any]:
+    return {name: value for name, value in held.items() if isinstance(value, bool | int | float | str | None)}
+
+
+class _Registry:
+    """A module's parameters or buffers, by name."""
+
+    def __init__(self, registry: dict[str, Any]) -> None:
+        self._registry, self._before = registry, dict(registry)
+
+    def changed(self) -> bool:
+        now, before = self._registry, self._before
+        return now.keys() != before.keys() or any(now[name] is not held for name, held in before.items())
+
+    def restore(self) -> None:
+        self._registry.clear()
+        self._registry.update(self._before)
+
+
+class _ScriptBuffers:
+    """The buffers of a TorchScript module, which gives a new object for each look at one."""
+
+    def __init__(self, module: torch.jit.ScriptModule) -> None:
+        self._module = module
+        self._before = self._buffers()
+
+    def _buffers(self) -> dict[str, torch.Tensor]:
+        return {name: buffer for name, buffer in self._module._buffers.items() if buffer is not None}
+
+    def changed(self) -> bool:
+        now = self._buffers()
+        return any(_extent(now[name]) != _extent(held) for name, held in self._before.items())
+
+    def restore(self) -> None:
+        for name, held in self._before.items():
+            self._module._c.setattr(name, held)
 
 
 @dataclass(frozen=True, slots=True)
