@@ -408,7 +408,7 @@ def test_a_wrong_shape_is_torchs_error_and_our_note(execution: Any) -> None:
     with pytest.raises(RuntimeError, match=r"cannot be multiplied|must have same reduction dim") as caught:
         torchcost.count(Calls(lambda v: v), torch.randn(2, 15), execution=execution)
     assert not isinstance(caught.value, torchcost.TorchCostError)
-    assert "'fc' (Linear), called with float32[2, 15]" in caught.value.__notes__[-1]
+    assert "'fc' (Linear), called with float32[2, 15]" in caught.value.__notes__[0]
 
 
 def test_a_missing_argument_is_pythons_error_and_our_note() -> None:
