@@ -74,6 +74,6 @@ def _first_uncopyable(model: nn.Module, memo: dict[int, Any]) -> str:
 def _copies(value: object, memo: dict[int, Any]) -> bool:
     try:
         copy.deepcopy(value, dict(memo))
-    except Exception:
+    except Exception:  # whatever a user's __deepcopy__ raises
         return False
     return True
