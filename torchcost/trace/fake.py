@@ -59,7 +59,7 @@ class Twin:
         return translated  # type: ignore[no-any-return]
 
     def stands_for(self) -> dict[int, int]:
-        """The storage of each fake whose original the twin itself still has: those of TorchScript's modules."""
+        """The storage of each fake, and that of the tensor it stands for."""
         pairs = ((storage_id(fake), storage_id(original)) for original, fake in self._fakes.pairs())
         return {fake: original for fake, original in pairs if fake is not None and original is not None}
 
