@@ -23,6 +23,7 @@ from torchcost.record import Trace, place
 from torchcost.trace.copies import copied
 from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
+from torchcost.trace.journal import Journal
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import unwrap
 from torchcost.trace.preserve import Protected
@@ -57,7 +58,7 @@ class Run:
     execution: Execution = "auto"
 
 
-def observe(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
+def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None = None) -> Trace:
     """The trace of one call of `model`, which leaves it, its grads, the inputs and all random states as they were."""
     model = unwrap(model)
     tensors = (*model.parameters(), *model.buffers(), *inputs.tensors())
@@ -68,28 +69,28 @@ def observe(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
         )
     with rng_preserved():
         if run.execution == "real" or (run.execution == "auto" and not on_meta):
-            return _real(model, inputs, run)
-        return _fake(model, inputs, run)
+            return _real(model, inputs, run, journal)
+        return _fake(model, inputs, run, journal)
 
 
-def _real(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
+def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
     if any(is_lazy_module(module) for module in model.modules()):
         model = _materialised(model, inputs, run)
     given = inputs.copied()
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
-    tracer = Tracer(model, protected=protected)
+    tracer = Tracer(model, protected=protected, journal=journal)
     with state_preserved(model, protected), modes_set(model, run.mode):
         protected.note_leaves((*model.parameters(), *given.tensors()))
         _call(model, given, tracer, run)
     return tracer.trace(execution="real", mode=run.mode)
 
 
-def _fake(model: nn.Module, inputs: Arguments, run: Run) -> Trace:
+def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
     """The trace of the model's twin; what it reaches of the model itself (through a closure) is protected."""
     twin, notes = Twin(model, inputs, backward=bool(run.backward)), list[str]()
     with twin.discarded(notes):
         protected = Protected(grads_cleared=bool(run.backward))
-        tracer = Tracer(twin.model, protected=protected, twin=twin)
+        tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal)
         with state_preserved(model, protected), modes_set(model, run.mode), modes_set(twin.model, run.mode), twin.mode:
             protected.note_leaves((*twin.model.parameters(), *twin.inputs.tensors()))
             try:

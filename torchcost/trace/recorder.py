@@ -15,6 +15,7 @@ from torchcost.handlers.costing import cost_of, work_of
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 from torchcost.record import RULE_FAILED, Phase, Record, place
+from torchcost.trace.journal import Journal
 
 __all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 
@@ -22,7 +23,8 @@ __all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 class Recorder:
     """The records of a run, in the order in which each first ran."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._journal = journal
         self._times: dict[Record, int] = {}
         self._lock = Lock()  # modules may run in several threads
         self.notes: dict[str, None] = {}
@@ -30,6 +32,8 @@ class Recorder:
     def add(self, record: Record) -> None:
         with self._lock:
             self._times[record] = self._times.get(record, 0) + 1
+        if self._journal is not None:
+            self._journal.counted(record)
 
     def note(self, text: str) -> None:
         """Keeps a remark for the reader of the report, once."""

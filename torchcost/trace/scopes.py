@@ -25,6 +25,7 @@ from torchcost.record import Record
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.claiming import claimable
+from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
 from torchcost.trace.recorder import Recorder, specs_of
@@ -91,7 +92,9 @@ class Scopes:
         attribution: Attribution,
         weights: dict[int, StorageWeakRef | None],
         new_mode: Callable[[], OperatorMode],
+        journal: Journal | None = None,
     ) -> None:
+        self._journal = journal
         self._recorder = recorder
         self._new_mode = new_mode
         self._attribution = attribution
@@ -175,6 +178,8 @@ class Scopes:
             stack.claim, visit.claimed = scope, True
         stack.scopes.append(scope)
         self._attribution.change(path)
+        if self._journal is not None:
+            self._journal.entered(path, module, args, kwargs)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         scope = self._pop(module)
@@ -191,6 +196,8 @@ class Scopes:
             self._settle(scope, args, kwargs, output, failed=failed)
         for instruction in unseen(module):
             self._recorder.add(Record(path=scope.path, target=instruction, phase="forward", cost=None, dtype=""))
+        if self._journal is not None and not failed:
+            self._journal.left(scope.path, module, args, kwargs, output)
         self._attribution.change(self.current.path if self.current else "")
         if not self._stack.scopes and threading.get_ident() != self._home:
             self._unwatch_thread()

@@ -22,6 +22,7 @@ from torchcost.trace import families  # noqa: F401  (registers every counting ru
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.control_flow import control_flow_as_python
 from torchcost.trace.fake import Twin
+from torchcost.trace.journal import Journal
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
 from torchcost.trace.paths import named_modules
@@ -53,7 +54,7 @@ class Tracer:
     """Counts everything that runs inside its `with` block, under the modules of `model`.
 
     Operators outside every module, or without a model, belong to the root. `protected` is told of each operator, to
-    save what it writes; `twin` too where the model is one, for its fakes.
+    save what it writes; `twin` too where the model is one, for its fakes. `journal` is told of each event.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class Tracer:
         *,
         protected: Protected | None = None,
         twin: Twin | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.model = model if model is not None else _NoModel()
         self._protected = protected
         self._twin = twin
-        self._recorder = Recorder()
+        self._recorder = Recorder(journal)
         self._weights = _storages(self.model)
         self._stands_for = _scripts_weights(self.model, twin)
         self._weights.update(dict.fromkeys(self._stands_for))
@@ -79,6 +81,7 @@ class Tracer:
             attribution=self._attribution,
             weights=self._weights,
             new_mode=partial(_mode_of, weakref.ref(self)),
+            journal=journal,
         )
         self._open = ExitStack()
         self._paused = False
