@@ -66,4 +66,4 @@ def module_cost(module: nn.Module, *args: Any, **kwargs: Any) -> Cost:
 
 
 def outputs(value: object) -> list[torch.Tensor]:
-    return list(tensors_in(value))
+    return tensors_in(value)

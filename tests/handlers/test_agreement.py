@@ -444,7 +444,7 @@ def by_rule(module: nn.Module, inputs: tuple[Any, ...]) -> Cost:
 
 def by_operators(module: nn.Module, inputs: tuple[Any, ...]) -> list[OperatorCosts]:
     """What the module runs without autograd, and with it."""
-    first = next(tensors_in(inputs))
+    first = tensors_in(inputs)[0]
     roads = []
     for grad in (False, True):
         first.requires_grad_(grad and first.is_floating_point() and not getattr(module, "inplace", False))

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
-from types import ModuleType
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import ModuleType, NoneType
 from typing import Any
 
 import torch
 from torch._ops import OpOverload
 
-__all__ = ["Call", "Target", "is_holder", "leaves_in", "storage_id", "tensors_in"]
+__all__ = ["Call", "Target", "is_holder", "leaves_in", "state_of", "storage_id", "tensors_in"]
 
 Target = Any
 """A module type, an `OpOverload` or a higher-order operator; torch has no public type for the three."""
 Layout = Mapping[str, tuple[int, object]]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Call:
     """The real arguments and output of one call; lives only while a rule looks at it.
 
@@ -33,6 +33,7 @@ class Call:
     output: Any
     module: Any = None
     weights: Mapping[int, object] | frozenset[int] = frozenset()
+    _operands: _Operands | None = field(default=None, init=False, repr=False)
 
     def __getitem__(self, name: str) -> Any:
         position, default = _layout(self.target)[name]
@@ -51,7 +52,7 @@ class Call:
     @property
     def out(self) -> torch.Tensor:
         """The first output tensor."""
-        return next(tensors_in(self.output))
+        return self.output if isinstance(self.output, torch.Tensor) else tensors_in(self.output)[0]
 
     @property
     def elements(self) -> int:
@@ -69,33 +70,58 @@ class Call:
         floating = (t.dtype for t in operands if t.is_floating_point() or t.is_complex())
         return next(floating, operands[0].dtype if operands else self.out.dtype)
 
-    def operands(self) -> tuple[torch.Tensor, ...]:
+    def operands(self) -> Sequence[torch.Tensor]:
         """Each distinct tensor that goes in: the arguments, and for a module its parameters and buffers."""
-        return self._operands
+        return self._looked_up()[0]
 
-    @cached_property
-    def _operands(self) -> tuple[torch.Tensor, ...]:
-        state = (*self.module.parameters(), *self.module.buffers()) if self.module is not None else ()
-        given = tensors_in((self.args, tuple(self.kwargs.values()), state))
-        distinct: dict[object, torch.Tensor] = {}
-        for tensor in given:
-            distinct.setdefault(_identity(tensor), tensor)
-        return tuple(distinct.values())
+    def storages(self) -> Sequence[int | None]:
+        """The storage of each operand."""
+        return self._looked_up()[1]
+
+    def _looked_up(self) -> _Operands:
+        if self._operands is None:
+            given = tensors_in(self.args)
+            if self.kwargs:
+                given += tensors_in(self.kwargs)
+            if self.module is not None:
+                given += state_of(self.module)
+            object.__setattr__(self, "_operands", _distinct(given))
+        assert self._operands is not None
+        return self._operands
 
     def is_weight(self, tensor: torch.Tensor) -> bool:
         return storage_id(tensor) in self.weights
 
 
-def tensors_in(value: object) -> Iterator[torch.Tensor]:
+_Operands = tuple[Sequence[torch.Tensor], Sequence[int | None]]
+_NO_HOLDERS = frozenset((NoneType, bool, int, float, str, torch.dtype, torch.device, torch.layout))
+"""Most of what an operator is given: to ask whether it is a mapping would take longer than all the rest."""
+
+
+def tensors_in(value: object) -> list[torch.Tensor]:
     """The tensors of nested tuples, lists and mappings, in order."""
+    found: list[torch.Tensor] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: object, found: list[torch.Tensor]) -> None:
     if isinstance(value, torch.Tensor):
-        yield value
+        found.append(value)
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, Mapping):
+            if type(item) not in _NO_HOLDERS:
+                _collect(item, found)
+    elif type(value) not in _NO_HOLDERS and isinstance(value, Mapping):
         for item in value.values():
-            yield from tensors_in(item)
+            _collect(item, found)
+
+
+def state_of(module: Any) -> list[torch.Tensor]:
+    """The parameters and buffers of a module and of its children."""
+    if module._modules:
+        return [*module.parameters(), *module.buffers()]
+    return [t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None]
 
 
 def leaves_in(value: object) -> Iterator[object]:
@@ -127,6 +153,17 @@ def storage_id(tensor: torch.Tensor) -> int | None:
         return int(tensor.untyped_storage()._cdata)
     except (NotImplementedError, RuntimeError, ValueError):  # sparse, nested, opaque, not yet initialized tensors
         return None
+
+
+def _distinct(tensors: list[torch.Tensor]) -> _Operands:
+    """The tensors that are not the same elements of one storage, with their storages."""
+    storages = [storage_id(tensor) for tensor in tensors]
+    if len(set(storages)) == len(storages):
+        return tensors, storages
+    distinct: dict[object, torch.Tensor] = {}
+    for tensor in tensors:
+        distinct.setdefault(_identity(tensor), tensor)
+    return list(distinct.values()), [storage_id(tensor) for tensor in distinct.values()]
 
 
 def _identity(tensor: torch.Tensor) -> object:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torchcost.handlers.call import Call, tensors_in
 from torchcost.handlers.registry import free, handles
 from torchcost.handlers.traffic import Access, Traffic, access, overwrites
@@ -50,7 +48,7 @@ def _received(call: Call) -> Traffic:
 def _copied_in(call: Call) -> Traffic:
     """The shards that are copied to their place in the gathered buffer."""
     shards = _accesses(call, 0)
-    return Traffic(reads=shards, writes=tuple(replace(shard, weight=False) for shard in shards))
+    return Traffic(reads=shards, writes=tuple(shard._replace(weight=False) for shard in shards))
 
 
 def communicates(call: Call) -> Work:

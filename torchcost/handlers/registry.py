@@ -21,7 +21,7 @@ __all__ = ["find_handler", "free", "handles", "rules"]
 H = TypeVar("H", bound=Handler)
 
 _RULES: dict[Any, Rule] = {}
-_KNOWN: dict[type, dict[str, object]] = {}
+_KNOWN: dict[type, tuple[targets_.Named, ...]] = {}
 """For each module type what its `forward` named of the class when the rule was registered."""
 
 
@@ -114,8 +114,10 @@ def find_handler(target: Any) -> Rule | None:
 
 
 def _module_rule(module: nn.Module) -> Rule | None:
-    base = next((base for base in type(module).__mro__ if base in _RULES), None)
-    return _RULES[base] if base is not None and targets_.runs_as_known(module, _KNOWN[base]) else None
+    for base in type(module).__mro__:
+        if base in _RULES:
+            return _RULES[base] if targets_.runs_as_known(module, _KNOWN[base]) else None
+    return None
 
 
 def _functional_rule(operator: OpOverload) -> Rule | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import CodeType
 
 from torchcost.handlers.call import Call
@@ -47,7 +48,7 @@ class Rule:
     @property
     def family(self) -> str:
         """The last part of the handler's module: `convolution`, or a user's own file; that of the whole for a part."""
-        return _PARTS.get(self.home) or self.home.rpartition(".")[2]
+        return _family(self.home)
 
     @property
     def code(self) -> CodeType | None:
@@ -61,6 +62,11 @@ class Rule:
             return f"torchcost's own of the family {self.family}, {equation_of(self.handler).rstrip('.')}"
         line = f" (line {code.co_firstlineno})" if (code := self.code) is not None else ""
         return f"{self.home}.{getattr(self.handler, '__qualname__', self.handler)}{line}"
+
+
+@cache
+def _family(home: str) -> str:
+    return _PARTS.get(home) or home.rpartition(".")[2]
 
 
 def is_ours(handler: Handler | None) -> bool:

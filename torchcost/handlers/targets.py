@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
 from torchcost.errors import HandlerError
 
-__all__ = ["check", "is_module_type", "named", "named_by_forward", "refuse_composites", "runs_as_known"]
+__all__ = ["Named", "check", "is_module_type", "named", "named_by_forward", "refuse_composites", "runs_as_known"]
 
 _OPERATOR = OpOverload | OpOverloadPacket | HigherOrderOperator
 
@@ -69,16 +70,29 @@ def _is_composite(operator: OpOverload) -> bool:
 # --- subclasses and patches ------------------------------------------------------------------------------------------
 
 
-def named_by_forward(base: Any) -> dict[str, object]:
-    """What a type's `forward` may name of its class: the function itself, its helpers, and where it has none, None."""
+class Named(NamedTuple):
+    """A name that a type's `forward` uses of its class: as it stands there, None if it does not, and as it is got."""
+
+    name: str
+    stands: object
+    got: object
+
+
+def named_by_forward(base: Any) -> tuple[Named, ...]:
+    """What a type's `forward` may name of its class: the function itself and its helpers."""
     names = {"forward", *getattr(getattr(base.forward, "__code__", None), "co_names", ())}
-    return {name: _attribute(base, name) for name in names}
+    return tuple(Named(name, _attribute(base, name), getattr(base, name, None)) for name in names)
 
 
-def runs_as_known(module: nn.Module, names: dict[str, object]) -> bool:
+def runs_as_known(module: nn.Module, names: Iterable[Named]) -> bool:
     """Whether `forward` and what it names are as they were, not a subclass's and not patched."""
     own, kind = vars(module), type(module)
-    return all(_attribute(kind, name) is known and (known is None or name not in own) for name, known in names.items())
+    for name, stands, got in names:
+        if stands is not None and name in own:
+            return False
+        if getattr(kind, name, None) is not got and _attribute(kind, name) is not stands:
+            return False
+    return True
 
 
 def _attribute(kind: type, name: str) -> object:

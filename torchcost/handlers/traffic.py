@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
@@ -41,9 +42,8 @@ SPARSE_LAYOUTS = {
 """What a sparse tensor of each layout stores; the values come first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Elements of one tensor that are touched once."""
+class Access(NamedTuple):
+    """Elements of one tensor that are touched once; a tuple, since a run makes several for each of its calls."""
 
     elements: int
     itemsize: int
@@ -65,21 +65,12 @@ class Traffic:
 
 def every_operand_once(call: Call) -> Traffic:
     """Each operand read once, each new output written once; what is written in place is read and written."""
-    return Traffic(
-        reads=_reads(call),
-        writes=(*_in_place(call), *_new(call, tensors_in(call.output))),
-        activations=_new(call, tensors_in(call.output)),
-    )
+    return _reads_and_writes(call, tensors_in(call.output))
 
 
 def first_output_only(call: Call) -> Traffic:
     """As every operand once, but only the first output is the caller's: masks, indices, statistics are not counted."""
-    first = list(tensors_in(call.output))[:1]
-    return Traffic(
-        reads=_reads(call),
-        writes=(*_in_place(call), *_new(call, first)),
-        activations=_new(call, first),
-    )
+    return _reads_and_writes(call, tensors_in(call.output)[:1])
 
 
 def first_outputs(count: int) -> Callable[[Call], Traffic]:
@@ -94,10 +85,11 @@ def first_outputs(count: int) -> Callable[[Call], Traffic]:
 def overwrites(call: Call) -> Traffic:
     """A destination that is written without being read: `copy_`, `fill_`, random draws."""
     written = {id(tensor) for tensor in _written(call)}
+    new = _new(call, tensors_in(call.output))
     return Traffic(
         reads=tuple(part for tensor in reads_of(call) if id(tensor) not in written for part in accesses(call, tensor)),
-        writes=(*_in_place(call), *_new(call, tensors_in(call.output))),
-        activations=_new(call, tensors_in(call.output)),
+        writes=(*_in_place(call), *new),
+        activations=new,
     )
 
 
@@ -118,7 +110,7 @@ def reads_only(*names: str) -> Callable[[Call], Traffic]:
 def access(call: Call, tensor: torch.Tensor, elements: int | None = None) -> Access:
     """An access to `elements` of a tensor, by default all that are stored."""
     count = stored_elements(tensor) if elements is None else elements
-    return Access(elements=count, itemsize=tensor.element_size(), weight=call.is_weight(tensor))
+    return Access(count, tensor.element_size(), call.is_weight(tensor))
 
 
 def is_sparse(tensor: torch.Tensor) -> bool:
@@ -132,16 +124,18 @@ def computed_elements(tensor: torch.Tensor) -> int:
 
 def stored_elements(tensor: torch.Tensor) -> int:
     """Elements that a tensor really holds: an expanded dimension (stride 0) is one, and overlapping windows share."""
-    if tensor.layout in SPARSE_LAYOUTS:
+    layout = tensor.layout
+    if layout in SPARSE_LAYOUTS:
         return sparse_parts(tensor)[0].numel()
-    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_mkldnn:
-        return tensor.numel()
+    numel = tensor.numel()
+    if layout != torch.strided or tensor.is_nested or (type(numel) is int and tensor.is_contiguous()):
+        return numel
     count = extent = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         if stride != 0:
             count *= size
             extent += (size - 1) * stride
-    return least(least(count, tensor.numel()), most(extent, 0))
+    return least(least(count, numel), most(extent, 0))
 
 
 def sparse_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -154,37 +148,41 @@ def accesses(call: Call, tensor: torch.Tensor) -> tuple[Access, ...]:
     """What a whole operand or output is made of: its elements, or a sparse tensor's values and indices."""
     if tensor.layout not in SPARSE_LAYOUTS:
         return (access(call, tensor),)
-    return tuple(replace(part, weight=call.is_weight(tensor)) for part in _fresh(tensor))
+    return tuple(part._replace(weight=call.is_weight(tensor)) for part in _fresh(tensor))
+
+
+def _reads_and_writes(call: Call, outputs: list[torch.Tensor]) -> Traffic:
+    new = _new(call, outputs)
+    return Traffic(reads=_reads(call), writes=(*_in_place(call), *new), activations=new)
 
 
 def _reads(call: Call) -> tuple[Access, ...]:
     return tuple(part for tensor in reads_of(call) for part in accesses(call, tensor))
 
 
-def reads_of(call: Call) -> tuple[torch.Tensor, ...]:
+def reads_of(call: Call) -> Sequence[torch.Tensor]:
     """The operands, but for a tensor that only `out=` gives: it is written, whatever it held."""
-    given = _out_arguments(call.target)
+    given = _out_arguments(call.target) if call.kwargs else ()
     if not given:
         return call.operands()
     return replace(call, kwargs={name: value for name, value in call.kwargs.items() if name not in given}).operands()
 
 
-def _new(call: Call, outputs: Iterable[torch.Tensor]) -> tuple[Access, ...]:
+def _new(call: Call, outputs: Sequence[torch.Tensor]) -> tuple[Access, ...]:
     """The outputs that are no alias of an operand, each storage once; a tensor without one is known by itself."""
-    seen = {storage_id(tensor) for tensor in call.operands()} - {None}
-    given = set(map(id, call.operands()))
+    seen = set(call.storages())
     fresh: list[Access] = []
     for tensor in outputs:
         storage = storage_id(tensor)
-        if storage not in seen and id(tensor) not in given:
+        if storage not in seen or (storage is None and all(tensor is not given for given in call.operands())):
             fresh.extend(_fresh(tensor))
-            seen |= {storage} - {None}
+            seen.add(storage)
     return tuple(fresh)
 
 
 def _fresh(tensor: torch.Tensor) -> Iterator[Access]:
     for part in sparse_parts(tensor) if tensor.layout in SPARSE_LAYOUTS else (tensor,):
-        yield Access(elements=part.numel(), itemsize=part.element_size())
+        yield Access(part.numel(), part.element_size())
 
 
 def _in_place(call: Call) -> tuple[Access, ...]:
@@ -196,8 +194,8 @@ def _written(call: Call) -> Iterator[torch.Tensor]:
     if call.module is None:
         for name in _written_arguments(call.target):
             yield from tensors_in(call[name])
-    elif getattr(call.module, "inplace", False):
-        operands = {storage_id(tensor) for tensor in tensors_in((call.args, tuple(call.kwargs.values())))}
+    elif vars(call.module).get("inplace"):  # asked for as an attribute, a module without it takes long to say no
+        operands = {storage_id(tensor) for tensor in tensors_in((call.args, call.kwargs))}
         yield from (tensor for tensor in tensors_in(call.output) if storage_id(tensor) in operands)
 
 

@@ -65,7 +65,17 @@ def formula(function: Callable[P, Work]) -> Callable[P, Work]:
     @wraps(function)
     def explained(*args: P.args, **kwargs: P.kwargs) -> Work:
         terms = {**defaults, **cast("Mapping[str, int]", kwargs)}
-        return replace(function(*args, **kwargs), meaning=meaning, equation=equation, terms=terms)
+        work = function(*args, **kwargs)
+        return Work(
+            macs=work.macs,
+            adds=work.adds,
+            other_flops=work.other_flops,
+            streamed=work.streamed,
+            sliding=work.sliding,
+            meaning=meaning,
+            equation=equation,
+            terms=terms,
+        )
 
     FORMULAS.append(explained)
     return explained

@@ -26,7 +26,8 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
         return None
     if _keeps_tensors(module) or not all(_is_counted_as_is(module._modules[name]) for name in rule.children):
         return None
-    tensors = (*tensors_in((args, kwargs)), *module.parameters())
+    parameters = module.parameters() if module._modules else tensors_in(module._parameters)
+    tensors = (*tensors_in(args), *tensors_in(kwargs), *parameters)
     return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -73,6 +74,7 @@ def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None, *, pat
     )
 
 
+@cache
 def target_name(target: Any) -> str:
     """What a user calls it: `aten.addmm` or `Linear`; overloads of one operator are one name."""
     if isinstance(target, type):
@@ -81,6 +83,7 @@ def target_name(target: Any) -> str:
     return f"{target.namespace}.{packet.__name__}" if packet is not None else str(target)
 
 
+@cache
 def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
