@@ -132,7 +132,9 @@ def leaves_in(value: object) -> Iterator[object]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, Mapping):
+        if isinstance(item, torch.Tensor):
+            yield item
+        elif isinstance(item, Mapping):
             stack.extend(reversed(list(item.values())))
         elif isinstance(item, tuple | list):
             stack.extend(reversed(item))
@@ -150,8 +152,8 @@ def is_holder(value: object) -> bool:
 def storage_id(tensor: torch.Tensor) -> int | None:
     """What identifies the memory of a tensor, for real and fake ones alike; None where it has no storage of its own."""
     try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError, ValueError):  # sparse, nested, opaque, not yet initialized tensors
+        return torch._C._storage_address(tensor)  # type: ignore[attr-defined,no-any-return]
+    except RuntimeError:  # sparse, opaque tensors
         return None
 
 

@@ -16,7 +16,7 @@ from torchcost.handlers.rule import Handler, Rule, is_ours
 from torchcost.handlers.traffic import Traffic, every_operand_once
 from torchcost.handlers.work import held_to_counts
 
-__all__ = ["find_handler", "free", "handles", "rules"]
+__all__ = ["find_handler", "free", "handles", "registered_type", "rules"]
 
 H = TypeVar("H", bound=Handler)
 
@@ -114,9 +114,15 @@ def find_handler(target: Any) -> Rule | None:
 
 
 def _module_rule(module: nn.Module) -> Rule | None:
-    for base in type(module).__mro__:
+    base = registered_type(type(module))
+    return _RULES[base] if base is not None and targets_.runs_as_known(module, _KNOWN[base]) else None
+
+
+def registered_type(kind: type) -> type | None:
+    """The module type whose rule a module type may have: itself, or the nearest of its bases that has one."""
+    for base in kind.__mro__:
         if base in _RULES:
-            return _RULES[base] if targets_.runs_as_known(module, _KNOWN[base]) else None
+            return base
     return None
 
 

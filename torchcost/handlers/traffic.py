@@ -157,7 +157,15 @@ def _reads_and_writes(call: Call, outputs: list[torch.Tensor]) -> Traffic:
 
 
 def _reads(call: Call) -> tuple[Access, ...]:
-    return tuple(part for tensor in reads_of(call) for part in accesses(call, tensor))
+    if call.kwargs and _out_arguments(call.target):
+        return tuple(part for tensor in reads_of(call) for part in accesses(call, tensor))
+    parts: list[Access] = []
+    for tensor, storage in zip(call.operands(), call.storages(), strict=True):
+        if tensor.layout in SPARSE_LAYOUTS:
+            parts.extend(accesses(call, tensor))
+        else:
+            parts.append(Access(stored_elements(tensor), tensor.element_size(), storage in call.weights))
+    return tuple(parts)
 
 
 def reads_of(call: Call) -> Sequence[torch.Tensor]:
@@ -186,6 +194,8 @@ def _fresh(tensor: torch.Tensor) -> Iterator[Access]:
 
 
 def _in_place(call: Call) -> tuple[Access, ...]:
+    if call.module is not None and not vars(call.module).get("inplace"):
+        return ()  # asked for as an attribute, a module that has none takes long to say no
     return tuple(part for tensor in _written(call) for part in accesses(call, tensor))
 
 
@@ -194,7 +204,7 @@ def _written(call: Call) -> Iterator[torch.Tensor]:
     if call.module is None:
         for name in _written_arguments(call.target):
             yield from tensors_in(call[name])
-    elif vars(call.module).get("inplace"):  # asked for as an attribute, a module without it takes long to say no
+    elif vars(call.module).get("inplace"):
         operands = {storage_id(tensor) for tensor in tensors_in((call.args, call.kwargs))}
         yield from (tensor for tensor in tensors_in(call.output) if storage_id(tensor) in operands)
 

@@ -1,4 +1,7 @@
-"""The one claiming rule: whether a module's own rule may count a call of it, instead of the operators that run."""
+"""The one claiming rule: whether a module's own rule may count a call of it, instead of the operators that run.
+
+And whether these need be seen at all: to watch an operator takes longer than to price the call.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,32 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from torchcost.handlers.call import tensors_in
-from torchcost.handlers.registry import find_handler
+from torchcost.handlers.registry import find_handler, registered_type
 from torchcost.handlers.rule import Rule
 
-__all__ = ["claimable"]
+__all__ = ["claimable", "needs_no_watch"]
 
 _PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
+
+
+_ONE_OPERATOR = {
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.Embedding),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid),
+    *(nn.Softmax, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Dropout, nn.Identity, nn.Flatten),
+}
+"""Modules that are one operator's work: where that fails, nothing has run that a report would lack."""
+
+
+def needs_no_watch(module: nn.Module) -> bool:
+    """Whether a claimed call runs one operator, which writes to nothing but, where it works in place, its input."""
+    own = vars(module)
+    return (
+        registered_type(type(module)) in _ONE_OPERATOR
+        and not (module.training and module._buffers)
+        and own.get("max_norm") is None
+    )
 
 
 def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:

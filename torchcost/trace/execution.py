@@ -25,7 +25,7 @@ from torchcost.trace.fake import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.journal import Journal
 from torchcost.trace.parameters import is_lazy_module
-from torchcost.trace.paths import unwrap
+from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
 from torchcost.trace.preserve import Protected
 from torchcost.trace.state import modes_set, rng_preserved, state_preserved
 from torchcost.trace.tracer import Tracer
@@ -61,7 +61,7 @@ class Run:
 def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None = None) -> Trace:
     """The trace of one call of `model`, which leaves it, its grads, the inputs and all random states as they were."""
     model = unwrap(model)
-    tensors = (*model.parameters(), *model.buffers(), *inputs.tensors())
+    tensors = (*distinct_tensors(distinct_modules(model)), *inputs.tensors())
     on_meta = any(tensor.device.type == "meta" for tensor in tensors)
     if run.execution == "real" and on_meta:
         raise MeasurementError(
@@ -74,7 +74,7 @@ def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | No
 
 
 def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
-    if any(is_lazy_module(module) for module in model.modules()):
+    if any(map(is_lazy_module, distinct_modules(model))):
         model = _materialised(model, inputs, run)
     given = inputs.copied()
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))

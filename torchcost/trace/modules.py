@@ -7,7 +7,7 @@ either: a copy made meanwhile loses them with the original, and a saved one keep
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from torchcost.trace.paths import is_wrapper, named_modules
 
-__all__ = ["Modules"]
+__all__ = ["Modules", "Watched"]
 
 _REGISTRIES = (
     "_forward_pre_hooks",
@@ -30,7 +30,7 @@ _REGISTRIES = (
 
 
 @dataclass(slots=True, eq=False)
-class _Watched:
+class Watched:
     """A module, under all its names, and the hooks on it. The module is held, so that no new one gets its id."""
 
     module: nn.Module
@@ -42,16 +42,19 @@ class _Watched:
 class _Hook:
     """A function on one module; `copied` is told of a copy of that module, which holds this hook too."""
 
-    def __init__(self, function: Callable[..., None], module: nn.Module, copied: Callable[[nn.Module], None]) -> None:
+    def __init__(
+        self, function: Callable[..., None], module: nn.Module, copied: Callable[[nn.Module, nn.Module], None]
+    ) -> None:
         self._function, self._module, self._copied = function, weakref.ref(module), copied
 
     def __call__(self, *call: Any) -> None:
         self._function(*call)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Hook:
-        copy = memo.get(id(self._module()))
-        if isinstance(copy, nn.Module):
-            self._copied(copy)
+        module = self._module()
+        copy = memo.get(id(module))
+        if module is not None and isinstance(copy, nn.Module):
+            self._copied(module, copy)
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -63,7 +66,7 @@ class Modules:
 
     def __init__(self, root: nn.Module) -> None:
         self._root = root
-        self._watched: dict[int, _Watched] = {}
+        self._watched: dict[int, Watched] = {}
         self._copies: list[tuple[weakref.ref[nn.Module], list[int]]] = []
         self.by_path: dict[str, nn.Module] = {}
         self._find()
@@ -71,21 +74,18 @@ class Modules:
     def _find(self) -> None:
         self.by_path |= {path: module for path, module in named_modules(self._root) if not is_wrapper(module)}
 
-    def names(self, module: nn.Module) -> list[str]:
-        """The paths of a module; none for one that is not watched, such as a copy."""
-        watched = self._watched.get(id(module))
-        return watched.names if watched is not None else []
+    def watched(self, module: nn.Module) -> Watched | None:
+        """What is known of a module; None for one that is not watched, such as a copy."""
+        return self._watched.get(id(module))
 
-    def encloses_nothing(self, module: nn.Module) -> bool:
+    def encloses_nothing(self, watched: Watched) -> bool:
         """Whether no hook of anybody else runs between ours and `forward`."""
-        watched = self._watched[id(module)]
-        before = ((number, hook) for number, hook in reversed(module._forward_pre_hooks.items()))
-        after = ((number, hook) for number, hook in module._forward_hooks.items())
-        return (
-            not everywhere._global_forward_hooks
-            and _only_ours(before, watched.before.id)
-            and _only_ours(after, watched.after.id)
-        )
+        before, after = watched.module._forward_pre_hooks, watched.module._forward_hooks
+        if everywhere._global_forward_hooks:
+            return False
+        if len(before) == len(after) == 1:  # ours
+            return True
+        return _only_ours(reversed(before.items()), watched.before.id) and _only_ours(after.items(), watched.after.id)
 
     @contextmanager
     def hooked(self, enter: Callable[..., None], leave: Callable[..., None]) -> Iterator[None]:
@@ -107,17 +107,17 @@ class Modules:
         if id(module) in self._watched:
             self._watched[id(module)].names.append(path)
             return
-        before = nn.Module.register_forward_pre_hook(module, self._hook(enter, module), with_kwargs=True)
-        hook = self._hook(leave, module)
-        after = nn.Module.register_forward_hook(module, hook, prepend=True, with_kwargs=True, always_call=True)
-        self._watched[id(module)] = _Watched(module, [path], before, after)
+        before, after = _Hook(enter, module, self._copied), _Hook(leave, module, self._copied)
+        self._watched[id(module)] = Watched(
+            module,
+            [path],
+            nn.Module.register_forward_pre_hook(module, before, with_kwargs=True),
+            nn.Module.register_forward_hook(module, after, prepend=True, with_kwargs=True, always_call=True),
+        )
 
-    def _hook(self, function: Callable[..., None], module: nn.Module) -> _Hook:
-        return _Hook(function, module, lambda copy: self._copies.append((weakref.ref(copy), self._numbers(module))))
-
-    def _numbers(self, module: nn.Module) -> list[int]:
+    def _copied(self, module: nn.Module, copy: nn.Module) -> None:
         watched = self._watched[id(module)]
-        return [watched.before.id, watched.after.id]
+        self._copies.append((weakref.ref(copy), [watched.before.id, watched.after.id]))
 
     def _adopt(
         self,
@@ -130,11 +130,15 @@ class Modules:
         """Watches what forward puts into a module; one that is taken out stays in the report."""
         if child is None:
             return
-        for prefix in tuple(self.names(parent)):
+        for prefix in tuple(self._names(parent)):
             for path, module in named_modules(child, f"{prefix}.{name}" if prefix else name):
-                if not is_wrapper(module) and path not in self.names(module):
+                if not is_wrapper(module) and path not in self._names(module):
                     self.by_path[path] = module
                     self._watch(path, module, enter, leave)
+
+    def _names(self, module: nn.Module) -> list[str]:
+        watched = self.watched(module)
+        return watched.names if watched is not None else []
 
     def _unhook(self) -> None:
         for watched in self._watched.values():
@@ -149,7 +153,7 @@ class Modules:
         self._copies.clear()
 
 
-def _only_ours(hooks: Iterator[tuple[int, Any]], number: int) -> bool:
+def _only_ours(hooks: Iterable[tuple[int, Any]], number: int) -> bool:
     """Whether the hooks up to this one are torchcost's."""
     for found, hook in hooks:
         if found == number:

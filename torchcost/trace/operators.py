@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
@@ -72,39 +72,43 @@ class OperatorMode(TorchDispatchMode):
     def watching(self) -> bool:
         return self._watcher is not None
 
+    def can_be_taken_off(self) -> bool:
+        """Whether no other mode is above this one, no fakes need it, and no compiler waits for it to be gone."""
+        if self._fakes is not None or torch._C._dynamo.eval_frame.get_eval_frame_callback() is not None:
+            return False
+        return torch._C._get_dispatch_stack_at(torch._C._len_torch_dispatch_stack() - 1) is self
+
     def retire(self) -> None:
         """Watches no more: in a thread that outlives the run the mode cannot be taken off."""
         self._watcher = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if (watcher := self._watcher) is None or self._is_of_another_count():
+        if (watcher := self._watcher) is None:
             return func(*args, **kwargs)
-        if not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
+        if (fakes := fake_mode.in_force()) is not self._fakes and self._is_of_others(fakes):
+            return func(*args, **kwargs)
+        if types and not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
             self._saw_subclass = True
             return NotImplemented
-        if (
-            self._saw_subclass and fake_mode.in_force() is not self._fakes
-        ):  # a subclass infers shapes on fakes of its own
+        kind = _kind(func)
+        if kind == "free":
             return func(*args, **kwargs)
-        if func.namespace == "prim":  # a fake tensor asked for its device or layout
-            return func(*args, **kwargs)
-        if isinstance(func, HigherOrderOperator):
+        if kind == "higher-order":
             fake_mode.admit(func)
             if str(func) in _RUN_BODIES and find_handler(func) is None:
                 return func(*tree_map(self._inside, args), **kwargs)
-        elif _is_composite(func) and (key := _composite_key(func, _backend(args, kwargs))) and not _is_ruled(func):
+        elif kind == "composite" and (key := _composite_key(func, _backend(args, kwargs))) and not _is_ruled(func):
             with self:
                 return func._op_dk(key, *args, **kwargs)
         args, kwargs = watcher.before(func, args, kwargs)
-        output = fake_kernels.run(func, args, kwargs)
+        output = func(*args, **kwargs) if fakes is None else fake_kernels.run(func, args, kwargs)
         watcher.after(func, args, kwargs, output)
         return output
 
-    def _is_of_another_count(self) -> bool:
-        """Whether fakes of another count are at work; those of the user's own mode are the user's work."""
-        fakes = fake_mode.in_force()
-        return isinstance(fakes, fake_mode.ThreadedFakeMode) and fakes is not self._fakes
+    def _is_of_others(self, fakes: Any) -> bool:
+        """Whether fakes are not the user's work: those of another count, those a subclass infers its shapes on."""
+        return isinstance(fakes, fake_mode.ThreadedFakeMode) or self._saw_subclass
 
     def _inside(self, argument: Any) -> Any:
         """A branch or body of a higher-order operator, run under this mode."""
@@ -146,6 +150,15 @@ _BELOW_PYTHON = torch._C._dispatch_keyset_full_after(torch._C.DispatchKey.Python
 
 
 @cache
+def _kind(func: Any) -> Literal["plain", "free", "higher-order", "composite"]:
+    """How an operator is treated; free is what a fake tensor is asked for, its device or layout."""
+    if isinstance(func, HigherOrderOperator):
+        return "higher-order"
+    if func.namespace == "prim":
+        return "free"
+    return "composite" if _is_composite(func) else "plain"
+
+
 def _is_composite(func: OpOverload) -> bool:
     """Whether an operator has a kernel that is nothing but other operators."""
     keys = torch._C.DispatchKey

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -19,11 +19,22 @@ Kind = Literal["trainable", "frozen", "buffer", "unsaved buffer"]
 
 
 class Inventory:
-    """Keys for the distinct tensors of a model, and which of them a run has used."""
+    """Keys for the distinct tensors of a model, and which of them a run has used.
 
-    def __init__(self) -> None:
+    `weights` are their storages, and `stands_for` says of a fake's storage which one it stands for.
+    """
+
+    def __init__(self, weights: Mapping[int, object], stands_for: Mapping[int, int]) -> None:
+        self._weights = weights
+        self._stands_for = stands_for
         self._keys: dict[object, int] = {}
-        self.used: set[int] = set()
+        self._used: set[int | None] = set()
+
+    def note(self, storages: Iterable[int | None]) -> None:
+        """Remembers the weights among what an operator was given."""
+        for storage in storages:
+            if storage in self._weights and storage is not None:
+                self._used.add(self._stands_for.get(storage, storage))
 
     def entries(self, module: nn.Module) -> tuple[ParameterEntry, ...]:
         """The parameters and buffers that a module itself holds."""
@@ -39,7 +50,7 @@ class Inventory:
             elements=elements,
             nbytes=elements * tensor.element_size(),
             kind=kind,
-            used=storage_id(tensor) in self.used,
+            used=storage_id(tensor) in self._used,
         )
 
 

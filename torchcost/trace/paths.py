@@ -1,13 +1,15 @@
-"""The names of a model's modules: every name of each, wrappers' prefixes left out."""
+"""A model's modules: each once, and under all its names, wrappers' prefixes left out."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["is_wrapper", "named_modules", "shards", "unwrap"]
+__all__ = ["distinct_modules", "distinct_tensors", "is_wrapper", "named_modules", "shards", "unwrap"]
 
 _WRAPPED = {
     "OptimizedModule": "_orig_mod",
@@ -45,18 +47,45 @@ def named_modules(root: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Mod
 
     Where modules are shared by shared modules the names multiply: of each module the first few are given.
     """
-    stack = [(path, root, frozenset[int]())]
+    stack: list[tuple[str, nn.Module, _Place | None]] = [(path, root, None)]
     named: Counter[int] = Counter()
     while stack:
         path, module, above = stack.pop()
-        if id(module) in above or named[id(module)] == _MOST_NAMES:
+        if id(module) in named and (named[id(module)] == _MOST_NAMES or _is_within(module, above)):
             continue
         named[id(module)] += 1
         yield path, module
-        wrapped = is_wrapper(module)
-        children = [
-            (path if wrapped else f"{path}.{name}" if path else name, child, above | {id(module)})
-            for name, child in module._modules.items()
-            if child is not None
-        ]
-        stack.extend(reversed(children))
+        if not module._modules:
+            continue
+        here, wrapped, prefix = (module, above), is_wrapper(module), f"{path}." if path else ""
+        for name, child in reversed(module._modules.items()):
+            if child is not None:
+                stack.append((path if wrapped else prefix + name, child, here))
+
+
+_Place = tuple[nn.Module, Any]
+"""A module, and the place of the one that holds it."""
+
+
+def _is_within(module: nn.Module, place: _Place | None) -> bool:
+    """Whether a module is one of those that a place lies in."""
+    while place is not None and place[0] is not module:
+        place = place[1]
+    return place is not None
+
+
+def distinct_modules(root: nn.Module) -> list[nn.Module]:
+    """Each module once, parents first, as `root.modules()` gives them in several times the time."""
+    found, waiting = {id(root): root}, [root]
+    while waiting:
+        for child in waiting.pop()._modules.values():
+            if child is not None and id(child) not in found:
+                found[id(child)] = child
+                waiting.append(child)
+    return list(found.values())
+
+
+def distinct_tensors(modules: list[nn.Module]) -> list[torch.Tensor]:
+    """Each parameter and buffer of modules once."""
+    held = (t for module in modules for t in (*module._parameters.values(), *module._buffers.values()))
+    return list({id(tensor): tensor for tensor in held if tensor is not None}.values())

@@ -6,7 +6,7 @@ Saving is on first write, operator by operator, so that a model that writes noth
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -67,17 +67,27 @@ class Protected:
 
     def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Saves what this operator is about to write, and the grads of the leaves it takes."""
-        for tensor in _written(operator, args, kwargs):
+        for position, name in _writes(operator):
+            if name not in _STATISTICS or _trains(operator, args, kwargs):
+                self.save(tensors_in(_given(position, name, args, kwargs)))
+        if torch.is_grad_enabled():
+            self.note_leaves(tensors_in(args))
+
+    def save(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Saves tensors that are about to be written, but for the run's own."""
+        for tensor in tensors:
             storage = storage_id(tensor)
             if storage not in self._born and storage not in self._saved and not _has_no_data(tensor):
                 self._saved[storage] = _saved(tensor)
-        if torch.is_grad_enabled():
-            self.note_leaves(tensors_in(args))
 
     def after(self, operator: Any, output: object) -> None:
         """Notes the storages that this operator made, which are the run's own."""
         if _gives_new(operator):
             self._born.update(map(storage_id, tensors_in(output)))
+
+    def made(self, storages: Iterable[int | None]) -> None:
+        """Notes storages as the run's own."""
+        self._born.update(storages)
 
     def note_leaves(self, tensors: Iterable[torch.Tensor]) -> None:
         """Remembers the grads of leaves; they start without any where a backward is to come.
@@ -107,22 +117,20 @@ class Protected:
         self._saved.clear()
 
 
-def _written(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[torch.Tensor]:
-    """The tensors that an operator is about to write; statistics only where it trains."""
-    for position, name in _writes(operator):
-        if name not in _STATISTICS or _trains(operator, args, kwargs):
-            yield from tensors_in(_given(position, name, args, kwargs))
-
-
 def _given(position: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[position] if position < len(args) else kwargs.get(name)
 
 
 def _trains(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a norm updates its statistics: in training, which some of them are for alone."""
+    flag = _training_flag(operator)
+    return flag is None or bool(_given(*flag, args, kwargs))
+
+
+@cache
+def _training_flag(operator: Any) -> tuple[int, str] | None:
     names = [argument.name for argument in operator._schema.arguments]
-    training = next((name for name in ("training", "train") if name in names), None)
-    return training is None or bool(_given(names.index(training), training, args, kwargs))
+    return next(((names.index(name), name) for name in ("training", "train") if name in names), None)
 
 
 def _has_no_data(tensor: torch.Tensor) -> bool:

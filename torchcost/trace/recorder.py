@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from threading import Lock
@@ -11,8 +12,10 @@ import torch
 
 from torchcost.cost import Cost, TensorSpec
 from torchcost.errors import HandlerError
+from torchcost.handlers.borrowed import borrowed_rule
 from torchcost.handlers.call import Call, leaves_in
 from torchcost.handlers.costing import cost_of, work_of
+from torchcost.handlers.registry import find_handler
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 from torchcost.record import RULE_FAILED, Phase, Record, place
@@ -24,11 +27,27 @@ __all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 class Recorder:
     """The records of a run, in the order in which each first ran."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
+    def __init__(self, weights: Mapping[int, object], journal: Journal | None = None) -> None:
+        self._weights = weights
         self._journal = journal
+        self._rules: dict[Any, Rule | None] = {}
         self._times: dict[Record, int] = {}
         self._lock = Lock()  # modules may run in several threads
         self.notes: dict[str, None] = {}
+
+    def count(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, path: str, phase: Phase
+    ) -> None:
+        """Adds an operator that ran, by its rule."""
+        rule = self._rule(operator)
+        if rule is None or rule.handler is not None:
+            call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
+            self.add(self.price(rule, call, path=path, phase=phase))
+
+    def _rule(self, operator: Any) -> Rule | None:
+        if operator not in self._rules:
+            self._rules[operator] = find_handler(operator) or borrowed_rule(operator)
+        return self._rules[operator]
 
     def add(self, record: Record) -> None:
         with self._lock:
@@ -90,9 +109,10 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def specs_of(value: object) -> tuple[TensorSpec, ...]:
     """Shapes and dtypes of the tensors in a nested value; strided nested tensors have no shape and are left out."""
+    leaves = (value,) if isinstance(value, torch.Tensor) else leaves_in(value)
     return tuple(
         TensorSpec(shape=_shape(tensor), dtype=dtype_name(tensor.dtype))
-        for tensor in leaves_in(value)
+        for tensor in leaves
         if isinstance(tensor, torch.Tensor) and (not tensor.is_nested or tensor.layout == torch.jagged)
     )
 

@@ -1,7 +1,8 @@
 """Which module is running: a stack for each thread, and what a claimed module holds back.
 
 A module with a rule of its own is *claimed*: the rule counts the call, and the operators below it are only held back.
-They are let go where the call fails half way, for then they are what ran.
+They are let go where the call fails half way, for then they are what ran. A claimed module that is one operator is not
+watched at all meanwhile.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.parameter import is_lazy
 
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id
@@ -24,7 +26,8 @@ from torchcost.handlers.rule import Rule
 from torchcost.record import Record
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
-from torchcost.trace.claiming import claimable
+from torchcost.trace.claiming import claimable, needs_no_watch
+from torchcost.trace.effects import Effects
 from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
@@ -32,14 +35,19 @@ from torchcost.trace.recorder import Recorder, specs_of
 from torchcost.trace.scripts import unseen
 from torchcost.trace.threads import followed
 
-__all__ = ["Failure", "Scope", "Scopes", "Visit", "storages_of"]
+__all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
+
+
+Ran = tuple[Any, tuple[Any, ...], dict[str, Any], Any]
+"""An operator that ran, its arguments and its output."""
 
 
 @dataclass(slots=True, eq=False)
 class Scope:
     """One running call of a module. `rule` is set where the call is claimed; `held` are the operators it holds back.
 
-    `frame` is that of torch's code that calls the module's hooks and its `forward`, in whichever thread.
+    `watched` says whether its operators are seen. `frame` is that of torch's code that calls the module's hooks and its
+    `forward`, in whichever thread.
     """
 
     path: str
@@ -48,8 +56,9 @@ class Scope:
     in_backward: bool
     pending: BaseException | None
     frame: FrameType
+    watched: bool = True
     thread: int = field(default_factory=threading.get_ident)
-    held: list[tuple[Rule | None, Call]] = field(default_factory=list)
+    held: list[Ran] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,11 +101,13 @@ class Scopes:
         attribution: Attribution,
         weights: dict[int, StorageWeakRef | None],
         new_mode: Callable[[], OperatorMode],
+        effects: Effects,
         journal: Journal | None = None,
     ) -> None:
         self._journal = journal
         self._recorder = recorder
         self._new_mode = new_mode
+        self._effects = effects
         self._attribution = attribution
         self._weights = weights
         self._stack = _Stack()
@@ -161,31 +172,54 @@ class Scopes:
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._drop_dead()
-        names, stack = self.modules.names(module), self._stack
-        if not names or (stack.mode is None and not self._watch_visitor()):
+        watched, stack = self.modules.watched(module), self._stack
+        if watched is None or (stack.mode is None and not self._watch_visitor()):
             return  # a copy of a module, which no path leads to; another counter's call of the same model
-        path = self._path(names)
-        visit = self.visits.setdefault(path, Visit())
-        visit.calls += 1
-        if visit.calls == 1:
-            visit.inputs = specs_of((args, kwargs))
-            self._weights.update(storages_of(module))
+        path = self._path(watched.names)
+        visit = self._visit(path, module, args, kwargs)
         backward = in_backward()
         scope = Scope(path, module, None, backward, sys.exception(), _caller())
-        if stack.claim is None and not backward and self.modules.encloses_nothing(module):
+        if stack.claim is None and not backward and self.modules.encloses_nothing(watched):
             scope.rule = claimable(module, args, kwargs)
         if scope.rule is not None:
             stack.claim, visit.claimed = scope, True
         stack.scopes.append(scope)
+        if scope.rule is not None and not torch.is_grad_enabled() and needs_no_watch(module):
+            self._look_away(scope, args, kwargs)
         self._attribution.change(path)
         if self._journal is not None:
             self._journal.entered(path, module, args, kwargs)
+
+    def _look_away(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Takes the mode off until the call ends; it stays where it has fakes to correct, or lies below another's."""
+        mode = self._stack.mode
+        if mode is not None and mode.can_be_taken_off():
+            self._effects.before_unwatched(scope.module, args, kwargs)
+            scope.watched = False
+            torch._C._pop_torch_dispatch_stack(None)
+
+    def _look_again(self, scope: Scope) -> None:
+        if not scope.watched and self._stack.mode is not None:
+            scope.watched = True
+            torch._C._push_on_torch_dispatch_stack(self._stack.mode)
+
+    def _visit(self, path: str, module: nn.Module, args: object, kwargs: object) -> Visit:
+        """One call more of a module; from the first is kept what it takes, and which weights it has by then."""
+        visit = self.visits.get(path)
+        if visit is None:
+            visit = self.visits[path] = Visit()
+        visit.calls += 1
+        if visit.calls == 1:
+            visit.inputs = specs_of((args, kwargs) if kwargs else args)
+            note_storages(module, self._weights)
+        return visit
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         scope = self._pop(module)
         if scope is None:
             return
-        failed = sys.exception() is not scope.pending
+        was_watched, failed = scope.watched, sys.exception() is not scope.pending
+        self._look_again(scope)
         visit = self.visits[scope.path]
         if failed:
             self._note_failure(scope, args, kwargs)
@@ -193,13 +227,14 @@ class Scopes:
             visit.outputs = specs_of(output)
         if scope is self._stack.claim:
             self._stack.claim = None
-            self._settle(scope, args, kwargs, output, failed=failed)
+            self._settle(scope, args, kwargs, output, failed=failed, watched=was_watched)
         for instruction in unseen(module):
             self._recorder.add(Record(path=scope.path, target=instruction, phase="forward", cost=None, dtype=""))
         if self._journal is not None and not failed:
             self._journal.left(scope.path, module, args, kwargs, output)
-        self._attribution.change(self.current.path if self.current else "")
-        if not self._stack.scopes and threading.get_ident() != self._home:
+        scopes = self._stack.scopes
+        self._attribution.change(scopes[-1].path if scopes else "")
+        if not scopes and threading.get_ident() != self._home:
             self._unwatch_thread()
 
     def _watch_visitor(self) -> bool:
@@ -226,17 +261,21 @@ class Scopes:
             inputs = ", ".join(map(str, specs_of((args, kwargs))))
             self.failure = Failure(error, scope.path, type(scope.module).__name__, inputs)
 
-    def _settle(self, scope: Scope, args: Any, kwargs: Any, output: Any, *, failed: bool) -> None:
+    def _settle(
+        self, scope: Scope, args: Any, kwargs: Any, output: Any, *, failed: bool = False, watched: bool = True
+    ) -> None:
         """A claimed call is counted by its rule; one that failed, or that its rule cannot count, by its operators."""
         if not failed:
             kind, module = type(scope.module), scope.module
             call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
             record = self._recorder.price(scope.rule, call, path=scope.path, phase="forward")
-            if record.cost is not None:
+            if not watched:
+                self._effects.after_unwatched(call)
+            if record.cost is not None or not watched:
                 self._recorder.add(record)
                 return
-        for rule, held in scope.held:
-            self._recorder.add(self._recorder.price(rule, held, path=scope.path, phase="forward"))
+        for ran in scope.held:
+            self._recorder.count(*ran, path=scope.path, phase="forward")
 
     def _pop(self, module: nn.Module) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""
@@ -251,6 +290,7 @@ class Scopes:
         stack = self._stack
         while stack.scopes and not _is_running(stack.scopes[-1]):
             scope = stack.scopes.pop()
+            self._look_again(scope)
             if scope is stack.claim:
                 stack.claim = None
                 self._settle(scope, (), {}, None, failed=True)
@@ -266,13 +306,17 @@ class Scopes:
         return names[0]
 
 
-def storages_of(module: nn.Module) -> dict[int, StorageWeakRef]:
-    """The storages of a module's own parameters and buffers; lazy and sharded ones are there only once it runs.
+def note_storages(module: nn.Module, known: dict[int, StorageWeakRef | None]) -> None:
+    """Adds the storages of a module's own parameters and buffers; lazy and sharded ones are there only once it runs.
 
     A weak reference lets the memory go where forward puts another tensor there, but no new storage gets its number.
     """
-    held = (t for t in (*module._parameters.values(), *module._buffers.values()) if t is not None)
-    return {storage: StorageWeakRef(t.untyped_storage()) for t in held if (storage := storage_id(t)) is not None}
+    for registry in (module._parameters, module._buffers):
+        for tensor in registry.values():
+            if tensor is None or (storage := storage_id(tensor)) in known:
+                continue
+            if storage is not None and not is_lazy(tensor):
+                known[storage] = StorageWeakRef(tensor.untyped_storage())
 
 
 def _caller() -> FrameType:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import storage_id
-from torchcost.trace.paths import shards
+from torchcost.trace.paths import distinct_modules, distinct_tensors, shards
 from torchcost.trace.preserve import Protected
 
 __all__ = ["modes_set", "rng_preserved", "state_preserved"]
+
+_OF_EVERY_MODULE = vars(nn.Module()).keys()
+"""What torch keeps in a module: hooks, and the registries of parameters, buffers and children."""
 
 _PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer}
 """Tensors that are nothing but their elements."""
@@ -33,10 +37,12 @@ def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
     A flag that says how the weights now are (RWKV's `layers_are_rescaled`, a codebook's `initialised`) must not outlive
     them.
     """
-    kept = [_Kept(module) for module in model.modules()]
+    modules = distinct_modules(model)
+    tensors = distinct_tensors(modules)
+    kept = [_Kept(module) for module in modules]
     with _disable_current_modes():  # another count may be running, on fakes
-        looks = [_Look(tensor) for tensor in (*model.parameters(), *model.buffers()) if _is_plain(tensor)]
-    sharded = any(type(tensor) not in _PLAIN for tensor in model.parameters()) or any(map(shards, model.modules()))
+        looks = [_Look(tensor) for tensor in tensors if _is_plain(tensor)]
+    sharded = any(type(tensor) not in _PLAIN for tensor in tensors) or any(map(shards, modules))
     parts: tuple[_Look | _Kept, ...] = (
         () if sharded else (*looks, *kept)
     )  # what puts shards in and out itself is let be
@@ -89,7 +95,8 @@ class _Kept:
             if isinstance(module, torch.jit.ScriptModule)
             else (_Registry(module._parameters), _Registry(module._buffers))
         )
-        self._values = [(held, _values(held)) for held in (own, *own.values()) if type(held) is dict]
+        dicts = [held for name, held in own.items() if type(held) is dict and name not in _OF_EVERY_MODULE]
+        self._values = [(held, _values(held)) for held in (own, *dicts)]
         self._generators = [
             (value, _GENERATORS[type(value)], _GENERATORS[type(value)].read(value))
             for value in own.values()
@@ -116,7 +123,10 @@ class _Kept:
 
 
 def _values(held: dict[Any, Any]) -> dict[Any, Any]:
-    return {name: value for name, value in held.items() if isinstance(value, bool | int | float | str | None)}
+    return {name: value for name, value in held.items() if isinstance(value, _PLAIN_VALUES)}
+
+
+_PLAIN_VALUES = (bool, int, float, str, NoneType)
 
 
 class _Registry:
@@ -175,7 +185,7 @@ _GENERATORS: dict[type, _States] = {
 @contextmanager
 def modes_set(model: nn.Module, mode: str) -> Iterator[None]:
     """Every module in train or eval mode, and after that as each was; the models' own `train()` is not called."""
-    flags = [(module, module.training) for module in model.modules() if _may_train(module)]
+    flags = [(module, module.training) for module in distinct_modules(model) if _may_train(module)]
     try:
         if mode != "same":
             for module, _ in flags:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -13,23 +13,20 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from torchcost.handlers.borrowed import borrowed_rule
-from torchcost.handlers.call import Call, storage_id, tensors_in
-from torchcost.handlers.registry import find_handler
-from torchcost.handlers.rule import Rule
 from torchcost.record import ModuleEntry, Phase, Trace
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.control_flow import control_flow_as_python
+from torchcost.trace.effects import Effects
 from torchcost.trace.fake import Twin
 from torchcost.trace.journal import Journal
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
-from torchcost.trace.paths import named_modules
+from torchcost.trace.paths import distinct_modules, named_modules
 from torchcost.trace.preserve import Protected
 from torchcost.trace.recompute import recomputation_marked, recomputing
 from torchcost.trace.recorder import Recorder
-from torchcost.trace.scopes import Failure, Scopes, Visit, storages_of
+from torchcost.trace.scopes import Failure, Scopes, Visit, note_storages
 
 __all__ = ["Tracer"]
 
@@ -66,21 +63,22 @@ class Tracer:
         journal: Journal | None = None,
     ) -> None:
         self.model = model if model is not None else _NoModel()
-        self._protected = protected
         self._twin = twin
-        self._recorder = Recorder(journal)
-        self._weights = _storages(self.model)
-        self._stands_for = _scripts_weights(self.model, twin)
+        modules = distinct_modules(self.model)
+        self._weights = _storages(modules)
+        self._stands_for = _scripts_weights(modules, twin)
         self._weights.update(dict.fromkeys(self._stands_for))
-        self._inventory = Inventory()
+        self._recorder = Recorder(self._weights, journal)
+        self._inventory = Inventory(self._weights, self._stands_for)
+        self._effects = Effects(self._inventory, protected)
         self._attribution = Attribution(_owners(self.model))
-        self._rules: dict[Any, Rule | None] = {}
         self._scopes = Scopes(
             self.model,
             recorder=self._recorder,
             attribution=self._attribution,
             weights=self._weights,
             new_mode=partial(_mode_of, weakref.ref(self)),
+            effects=self._effects,
             journal=journal,
         )
         self._open = ExitStack()
@@ -124,29 +122,23 @@ class Tracer:
         self.operator, self.in_operator = operator, True
         if torch.is_grad_enabled():
             self._attribution.passed(self._place()[0])
-        if self._protected is not None:
-            self._protected.before(operator, args, kwargs)
+        self._effects.before(operator, args, kwargs)
         return (args, kwargs) if self._twin is None else self._twin.translated(args, kwargs)
 
     def after(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         self.in_operator = False
         if self._twin is not None:
             self._twin.watch(output)
-        if self._protected is not None:
-            self._protected.after(operator, output)
+        self._effects.after(operator, args, output)
         if self._paused:
             return
-        self._mark_used(args)
-        rule = self._rule(operator)
-        if rule is not None and rule.handler is None:
-            return
+        self._effects.used(args)
         path, phase = self._place()
-        call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
         claim = self._scopes.claim
         if claim is not None and phase == "forward":
-            claim.held.append((rule, call))
+            claim.held.append((operator, args, kwargs, output))
         else:
-            self._recorder.add(self._recorder.price(rule, call, path=path, phase=phase))
+            self._recorder.count(operator, args, kwargs, output, path=path, phase=phase)
 
     def trace(self, **context: str) -> Trace:
         """What has been counted so far."""
@@ -157,11 +149,6 @@ class Tracer:
             complete=not self._incomplete,
             context={**context, "torch": torch.__version__, **_ranks(self.model)},
         )
-
-    def _rule(self, operator: Any) -> Rule | None:
-        if operator not in self._rules:
-            self._rules[operator] = find_handler(operator) or borrowed_rule(operator)
-        return self._rules[operator]
 
     def _place(self) -> tuple[str, Phase]:
         """The module and phase that the running operator belongs to."""
@@ -176,11 +163,6 @@ class Tracer:
         if path is None:
             self._recorder.note(_SEVERAL_THREADS)
         return path or "", phase
-
-    def _mark_used(self, args: tuple[Any, ...]) -> None:
-        for tensor in tensors_in(args):
-            if (storage := storage_id(tensor)) in self._weights and storage is not None:
-                self._inventory.used.add(self._stands_for.get(storage, storage))
 
     def _entries(self) -> Iterator[ModuleEntry]:
         counting: set[str] = set()  # modules that are claimed, or in one that is; parents come first
@@ -201,17 +183,20 @@ class Tracer:
             )
 
 
-def _storages(model: nn.Module) -> dict[int, StorageWeakRef | None]:
-    """The storages of a model's parameters and buffers."""
-    return {storage: held for module in model.modules() for storage, held in storages_of(module).items()}
+def _storages(modules: Iterable[nn.Module]) -> dict[int, StorageWeakRef | None]:
+    """The storages of the parameters and buffers of modules."""
+    storages: dict[int, StorageWeakRef | None] = {}
+    for module in modules:
+        note_storages(module, storages)
+    return storages
 
 
-def _scripts_weights(model: nn.Module, twin: Twin | None) -> dict[int, int]:
+def _scripts_weights(modules: Iterable[nn.Module], twin: Twin | None) -> dict[int, int]:
     """For a twin, which has TorchScript's modules themselves: each fake of a weight of theirs to that weight."""
-    scripts = [module for module in model.modules() if isinstance(module, torch.jit.ScriptModule)]
+    scripts = [module for module in modules if isinstance(module, torch.jit.ScriptModule)] if twin is not None else []
     if twin is None or not scripts:
         return {}
-    real = {storage for script in scripts for storage in storages_of(script)}
+    real = _storages(scripts)
     return {fake: original for fake, original in twin.stands_for().items() if original in real}
 
 

@@ -1,0 +1,45 @@
+"""What a run does to tensors that are not its own: which weights it reads, and what it is about to write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchcost.handlers.call import Call, storage_id, tensors_in
+from torchcost.trace.parameters import Inventory
+from torchcost.trace.preserve import Protected
+
+__all__ = ["Effects"]
+
+
+class Effects:
+    """Notes the weights that operators use, and has `protected` save what they write.
+
+    An operator is told before and after it runs; where nobody watches operators, the module's call is.
+    """
+
+    def __init__(self, inventory: Inventory, protected: Protected | None) -> None:
+        self._inventory = inventory
+        self._protected = protected
+
+    def before(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._protected is not None:
+            self._protected.before(operator, args, kwargs)
+
+    def after(self, operator: Any, args: tuple[Any, ...], output: object) -> None:
+        if self._protected is not None:
+            self._protected.after(operator, output)
+
+    def used(self, args: tuple[Any, ...]) -> None:
+        """An operator that counts was given these."""
+        self._inventory.note(map(storage_id, tensors_in(args)))
+
+    def before_unwatched(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A module runs that writes, if it works in place, what it is given, and else nothing."""
+        if self._protected is not None and vars(module).get("inplace"):
+            self._protected.save(tensors_in((args, kwargs)))
+
+    def after_unwatched(self, call: Call) -> None:
+        """What it was given is used, what it gives is the run's own, unless it was there before."""
+        self._inventory.note(call.storages())
+        if self._protected is not None:
+            self._protected.made({storage_id(tensor) for tensor in tensors_in(call.output)}.difference(call.storages()))
