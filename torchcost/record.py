@@ -42,6 +42,22 @@ class Record:
     terms: tuple[tuple[str, int], ...] = ()
     times: int = 1
 
+    def at(self, path: str, phase: Phase, times: int = 1) -> Record:
+        """The same call in another place, and so many of it."""
+        return Record(
+            path=path,
+            target=self.target,
+            phase=phase,
+            cost=self.cost,
+            dtype=self.dtype,
+            family=self.family,
+            claimed=self.claimed,
+            meaning=self.meaning,
+            equation=self.equation,
+            terms=self.terms,
+            times=times,
+        )
+
     @property
     def total(self) -> Cost | None:
         return None if self.cost is None else self.cost * self.times

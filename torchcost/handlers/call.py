@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
-__all__ = ["Call", "Target", "is_holder", "leaves_in", "state_of", "storage_id", "tensors_in"]
+__all__ = ["ATOMS", "Call", "Target", "is_holder", "leaves_in", "state_of", "storage_id", "tensors_in"]
 
 Target = Any
 """A module type, an `OpOverload` or a higher-order operator; torch has no public type for the three."""
@@ -94,7 +94,7 @@ class Call:
 
 
 _Operands = tuple[Sequence[torch.Tensor], Sequence[int | None]]
-_NO_HOLDERS = frozenset((NoneType, bool, int, float, str, torch.dtype, torch.device, torch.layout))
+ATOMS = frozenset((NoneType, bool, int, float, str, torch.dtype, torch.device, torch.layout, torch.memory_format))
 """Most of what an operator is given: to ask whether it is a mapping would take longer than all the rest."""
 
 
@@ -110,9 +110,9 @@ def _collect(value: object, found: list[torch.Tensor]) -> None:
         found.append(value)
     elif isinstance(value, tuple | list):
         for item in value:
-            if type(item) not in _NO_HOLDERS:
+            if type(item) not in ATOMS:
                 _collect(item, found)
-    elif type(value) not in _NO_HOLDERS and isinstance(value, Mapping):
+    elif type(value) not in ATOMS and isinstance(value, Mapping):
         for item in value.values():
             _collect(item, found)
 

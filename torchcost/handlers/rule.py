@@ -51,6 +51,11 @@ class Rule:
         return _family(self.home)
 
     @property
+    def sees_only_shapes(self) -> bool:
+        """Whether equal shapes cost the same: no rule of torchcost's looks further, a user's own may."""
+        return _sees_only_shapes(self.home)
+
+    @property
     def code(self) -> CodeType | None:
         return getattr(inspect.unwrap(self.handler), "__code__", None) if self.handler is not None else None
 
@@ -67,6 +72,11 @@ class Rule:
 @cache
 def _family(home: str) -> str:
     return _PARTS.get(home) or home.rpartition(".")[2]
+
+
+@cache
+def _sees_only_shapes(home: str) -> bool:
+    return home.startswith("torchcost.") and home != "torchcost.handlers.borrowed"
 
 
 def is_ours(handler: Handler | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import CodeType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -82,6 +83,11 @@ class OperatorMode(TorchDispatchMode):
         """Watches no more: in a thread that outlives the run the mode cannot be taken off."""
         self._watcher = None
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: what torch would wrap the mode in takes longer than all that is done here; see _never_compiled."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if (watcher := self._watcher) is None:
@@ -120,6 +126,16 @@ class OperatorMode(TorchDispatchMode):
                 return argument(*args, **kwargs)
 
         return body
+
+
+def _never_compiled(code: CodeType) -> None:
+    """Tells torch's compiler to leave a function alone, and all that it calls."""
+    compiler = torch._C._dynamo.eval_frame
+    skip = compiler._FrameAction.SKIP
+    compiler.set_code_exec_strategy(code, compiler._FrameExecStrategy(skip, skip))
+
+
+_never_compiled(OperatorMode.__torch_dispatch__.__code__)
 
 
 def watches_this_thread() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -38,19 +37,28 @@ class Inventory:
 
     def entries(self, module: nn.Module) -> tuple[ParameterEntry, ...]:
         """The parameters and buffers that a module itself holds."""
-        held = (self._entry(name, tensor, kind, _identity(tensor)) for name, tensor, kind in _held(module))
-        packed = (self._entry(name, tensor, kind, (id(module), name)) for name, tensor, kind in _packed(module))
-        return (*held, *(replace(entry, used=True) for entry in packed))
+        held = [self._entry(name, tensor, kind) for name, tensor, kind in _held(module)]
+        packed = [self._packed(id(module), name, tensor, kind) for name, tensor, kind in _packed(module)]
+        return (*held, *packed)
 
-    def _entry(self, name: str, tensor: torch.Tensor, kind: Kind, identity: object) -> ParameterEntry:
-        elements = tensor.numel()
+    def _entry(self, name: str, tensor: torch.Tensor, kind: Kind) -> ParameterEntry:
+        elements, storage = tensor.numel(), storage_id(tensor)
+        # two parameters are one tensor if they are the same elements of one storage
+        alone = storage is None or elements == 0
+        identity = id(tensor) if alone else (storage, tensor.storage_offset(), elements)
         return ParameterEntry(
             name=name,
             key=self._keys.setdefault(identity, len(self._keys)),
             elements=elements,
             nbytes=elements * tensor.element_size(),
             kind=kind,
-            used=storage_id(tensor) in self._used,
+            used=storage in self._used,
+        )
+
+    def _packed(self, module: int, name: str, tensor: torch.Tensor, kind: Kind) -> ParameterEntry:
+        elements, key = tensor.numel(), self._keys.setdefault((module, name), len(self._keys))
+        return ParameterEntry(
+            name=name, key=key, elements=elements, nbytes=elements * tensor.element_size(), kind=kind, used=True
         )
 
 
@@ -77,14 +85,6 @@ def _packed(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, Kind]]:
         if name not in module._parameters and name not in module._buffers:
             for number, tensor in enumerate(tensors_in(saved[name])):
                 yield f"{name}.{number}" if number else name, tensor, "frozen" if tensor.dim() else "buffer"
-
-
-def _identity(tensor: torch.Tensor) -> object:
-    """Two parameters are one tensor if they are the same elements of one storage."""
-    storage = storage_id(tensor)
-    if storage is None or tensor.numel() == 0:
-        return id(tensor)
-    return storage, tensor.storage_offset(), tensor.numel()
 
 
 def is_lazy_module(module: nn.Module) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Hashable, Mapping
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -20,18 +19,25 @@ from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 from torchcost.record import RULE_FAILED, Phase, Record, place
 from torchcost.trace.journal import Journal
+from torchcost.trace.signature import signature
 
 __all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 
 
 class Recorder:
-    """The records of a run, in the order in which each first ran."""
+    """The records of a run, in the order in which each first ran.
+
+    A call is priced once, and then found again by its signature. Its price is a record without a place; one object
+    stands for all equal ones, so that calls are counted by its id.
+    """
 
     def __init__(self, weights: Mapping[int, object], journal: Journal | None = None) -> None:
         self._weights = weights
         self._journal = journal
         self._rules: dict[Any, Rule | None] = {}
-        self._times: dict[Record, int] = {}
+        self._signed: dict[Hashable, Record] = {}
+        self._prices: dict[Record, Record] = {}
+        self._times: dict[tuple[str, Phase, int], int] = {}
         self._lock = Lock()  # modules may run in several threads
         self.notes: dict[str, None] = {}
 
@@ -42,18 +48,20 @@ class Recorder:
         rule = self._rule(operator)
         if rule is None or rule.handler is not None:
             call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            self.add(self.price(rule, call, path=path, phase=phase))
+            self.add(self.price(rule, call, path=path), path=path, phase=phase)
 
     def _rule(self, operator: Any) -> Rule | None:
         if operator not in self._rules:
             self._rules[operator] = find_handler(operator) or borrowed_rule(operator)
         return self._rules[operator]
 
-    def add(self, record: Record) -> None:
+    def add(self, price: Record, *, path: str, phase: Phase) -> None:
+        """One call of this price ran in a module."""
+        place = path, phase, id(price)
         with self._lock:
-            self._times[record] = self._times.get(record, 0) + 1
+            self._times[place] = self._times.get(place, 0) + 1
         if self._journal is not None:
-            self._journal.counted(record)
+            self._journal.counted(price.at(path, phase))
 
     def note(self, text: str) -> None:
         """Keeps a remark for the reader of the report, once."""
@@ -61,28 +69,50 @@ class Recorder:
 
     def records(self) -> tuple[Record, ...]:
         with self._lock:
+            prices = {id(price): price for price in self._prices}
             times = tuple(self._times.items())
-        return tuple(replace(record, times=number) for record, number in times)
+        return tuple(prices[number].at(path, phase, times) for (path, phase, number), times in times)
 
-    def price(self, rule: Rule | None, call: Call, *, path: str, phase: Phase) -> Record:
+    def price(self, rule: Rule | None, call: Call, *, path: str) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
+        key = signature(call) if rule is not None and rule.sees_only_shapes else None
+        known = self._signed.get(key) if key is not None else None
+        if known is not None:
+            return known
+        price = self._one_of(_record(call, rule, *self._asked(rule, call, path)))
+        if key is not None and price.cost is not None:
+            self._signed[key] = price
+        return price
+
+    def unseen(self, instruction: str) -> Record:
+        """The price of what ran without an operator: nobody knows it."""
+        return self._one_of(Record(path="", target=instruction, phase="forward", cost=None, dtype=""))
+
+    def _one_of(self, record: Record) -> Record:
+        """The one object that stands for all records equal to this."""
+        with self._lock:
+            return self._prices.setdefault(record, record)
+
+    def _asked(self, rule: Rule | None, call: Call, path: str) -> tuple[Work, Cost | None]:
+        """What a rule answers of a call."""
+        if rule is None:
+            return Work(), None
         work, cost = Work(), None
-        if rule is not None:
-            try:
-                work = work_of(rule, call)
-                cost = cost_of(rule, call, work)
-            except HandlerError:
-                raise
-            except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
-                self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
-        return _record(call, rule, work, cost, path=path, phase=phase)
+        try:
+            work = work_of(rule, call)
+            cost = cost_of(rule, call, work)
+        except HandlerError:
+            raise
+        except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
+            self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
+        return work, cost
 
 
-def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None, *, path: str, phase: Phase) -> Record:
+def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None) -> Record:
     return Record(
-        path=path,
+        path="",
         target=target_name(call.target),
-        phase=phase,
+        phase="forward",
         cost=cost,
         dtype=dtype_name(call.dtype) if cost is not None and cost.macs else "",
         family=rule.family if rule is not None else "",

@@ -23,7 +23,6 @@ from torch.nn.parameter import is_lazy
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id
 from torchcost.handlers.rule import Rule
-from torchcost.record import Record
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.claiming import claimable, needs_no_watch
@@ -229,7 +228,7 @@ class Scopes:
             self._stack.claim = None
             self._settle(scope, args, kwargs, output, failed=failed, watched=was_watched)
         for instruction in unseen(module):
-            self._recorder.add(Record(path=scope.path, target=instruction, phase="forward", cost=None, dtype=""))
+            self._recorder.add(self._recorder.unseen(instruction), path=scope.path, phase="forward")
         if self._journal is not None and not failed:
             self._journal.left(scope.path, module, args, kwargs, output)
         scopes = self._stack.scopes
@@ -268,11 +267,11 @@ class Scopes:
         if not failed:
             kind, module = type(scope.module), scope.module
             call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            record = self._recorder.price(scope.rule, call, path=scope.path, phase="forward")
+            price = self._recorder.price(scope.rule, call, path=scope.path)
             if not watched:
                 self._effects.after_unwatched(call)
-            if record.cost is not None or not watched:
-                self._recorder.add(record)
+            if price.cost is not None or not watched:
+                self._recorder.add(price, path=scope.path, phase="forward")
                 return
         for ran in scope.held:
             self._recorder.count(*ran, path=scope.path, phase="forward")

@@ -23,8 +23,8 @@ from torchcost.trace.preserve import Protected
 
 __all__ = ["modes_set", "rng_preserved", "state_preserved"]
 
-_OF_EVERY_MODULE = vars(nn.Module()).keys()
-"""What torch keeps in a module: hooks, and the registries of parameters, buffers and children."""
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+"""What torch keeps in every module: hooks, the registries of parameters, buffers and children, the training flag."""
 
 _PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer}
 """Tensors that are nothing but their elements."""
@@ -68,40 +68,44 @@ def _is_plain(tensor: torch.Tensor) -> bool:
 class _Look:
     """How a tensor sees its storage: what `.data =`, `resize_` and `requires_grad_` change."""
 
+    __slots__ = ("_alias", "_extent", "_tensor")
+
     def __init__(self, tensor: torch.Tensor) -> None:
-        self._tensor, self._requires_grad = tensor, tensor.requires_grad
-        self._alias = tensor.data
+        self._tensor, self._alias, self._extent = tensor, tensor.data, _extent(tensor)
 
     def changed(self) -> bool:
-        return self._requires_grad != self._tensor.requires_grad or _extent(self._alias) != _extent(self._tensor)
+        return _extent(self._tensor) != self._extent
 
     def restore(self) -> None:
         self._tensor.data = self._alias
-        self._tensor.requires_grad_(self._requires_grad)
+        self._tensor.requires_grad_(self._extent[0])
 
 
 def _extent(tensor: torch.Tensor) -> tuple[Any, ...]:
-    return storage_id(tensor), tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset()
+    place = tensor.dtype, tensor.shape, tensor.stride(), tensor.storage_offset()
+    return tensor.requires_grad, storage_id(tensor), place
 
 
 class _Kept:
     """What a module holds: which tensors under which names, its plain values, the states of its random generators."""
 
+    __slots__ = ("_generators", "_registries", "_values")
+
     def __init__(self, module: nn.Module) -> None:
         own = vars(module)
-        self._own = own
         self._registries: tuple[_Registry | _ScriptBuffers, ...] = (
             (_ScriptBuffers(module),)
             if isinstance(module, torch.jit.ScriptModule)
             else (_Registry(module._parameters), _Registry(module._buffers))
         )
-        dicts = [held for name, held in own.items() if type(held) is dict and name not in _OF_EVERY_MODULE]
-        self._values = [(held, _values(held)) for held in (own, *dicts)]
-        self._generators = [
-            (value, _GENERATORS[type(value)], _GENERATORS[type(value)].read(value))
-            for value in own.values()
-            if type(value) in _GENERATORS
-        ]
+        self._values = [(own, _values(own, _OF_EVERY_MODULE), _OF_EVERY_MODULE)]
+        self._generators: list[tuple[Any, _States, Any]] = []
+        for name, value in own.items():
+            if type(value) is dict and name not in _OF_EVERY_MODULE:
+                self._values.append((value, _values(value), frozenset()))
+            elif type(value) in _GENERATORS:
+                states = _GENERATORS[type(value)]
+                self._generators.append((value, states, states.read(value)))
 
     def changed(self) -> bool:
         return any(registry.changed() for registry in self._registries)
@@ -112,8 +116,8 @@ class _Kept:
 
     def restore_values(self) -> None:
         """Those of its attributes, and of the dicts among them; what was not there before goes."""
-        for held, values in self._values:
-            for name in _values(held).keys() - values.keys():
+        for held, values, others in self._values:
+            for name in _values(held, others).keys() - values.keys():
                 del held[name]
             held.update(values)
 
@@ -122,8 +126,9 @@ class _Kept:
             states.write(generator, state)
 
 
-def _values(held: dict[Any, Any]) -> dict[Any, Any]:
-    return {name: value for name, value in held.items() if isinstance(value, _PLAIN_VALUES)}
+def _values(held: dict[Any, Any], others: frozenset[Any] = frozenset()) -> dict[Any, Any]:
+    """The plain values of a dict, but for those of other names."""
+    return {name: value for name, value in held.items() if name not in others and isinstance(value, _PLAIN_VALUES)}
 
 
 _PLAIN_VALUES = (bool, int, float, str, NoneType)
@@ -132,11 +137,15 @@ _PLAIN_VALUES = (bool, int, float, str, NoneType)
 class _Registry:
     """A module's parameters or buffers, by name."""
 
+    __slots__ = ("_before", "_registry")
+
     def __init__(self, registry: dict[str, Any]) -> None:
         self._registry, self._before = registry, dict(registry)
 
     def changed(self) -> bool:
         now, before = self._registry, self._before
+        if not now and not before:
+            return False
         return now.keys() != before.keys() or any(now[name] is not held for name, held in before.items())
 
     def restore(self) -> None:

@@ -1,0 +1,78 @@
+"""What the price of a call depends on: shapes, layouts and plain values, never elements; equal ones cost the same."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Hashable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses import FakeTensor
+
+from torchcost.handlers.call import ATOMS, Call, state_of, storage_id
+
+__all__ = ["signature"]
+
+_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, FakeTensor}
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_STRIDED = torch.strided
+
+
+class _Unsigned(Exception):
+    """Holds something whose cost may depend on more than is seen: stored values, packed weights, symbolic sizes."""
+
+
+def signature(call: Call) -> Hashable | None:
+    """A key that two calls share only if they cost the same; None for a call that is to be priced by itself.
+
+    It is one flat tuple, since it is made for every call of a run: of each tensor its extent, its dtype, whether it is
+    a weight, and which others share its storage.
+    """
+    signs: list[Any] = [call.target]
+    storages: dict[int | None, int] = {}
+    try:
+        for value in (call.args, call.output):
+            _sign(value, signs, storages, call.weights)
+        if call.kwargs:
+            _sign(call.kwargs, signs, storages, call.weights)
+        if call.module is not None:
+            _sign_module(call.module, signs, storages, call.weights)
+        key = tuple(signs)
+        hash(key)
+    except (_Unsigned, TypeError):  # a size that is a symbol has no hash
+        return None
+    return key
+
+
+def _sign(value: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
+    kind = type(value)
+    if kind in _PLAIN:
+        if value.layout is not _STRIDED or value.is_nested:
+            raise _Unsigned
+        storage = storage_id(value)
+        signs += (value.shape, value.stride(), value.storage_offset(), value.dtype, value.requires_grad)
+        signs += (storages.setdefault(storage, len(storages)), storage in weights)
+    elif kind in ATOMS:
+        signs += (kind, value)  # 1, 1.0 and True are one key otherwise
+    elif kind is tuple or kind is list:
+        signs.append(len(value))
+        for item in value:
+            _sign(item, signs, storages, weights)
+    elif kind is dict:
+        signs += value
+        for item in value.values():
+            _sign(item, signs, storages, weights)
+    else:
+        raise _Unsigned
+
+
+def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
+    """A module's weights and its plain attributes; one with children is more than these."""
+    if module._modules:
+        raise _Unsigned
+    signs.append(module.training)
+    for name, value in vars(module).items():
+        if name not in _OF_EVERY_MODULE:
+            _sign(value, signs, storages, weights)
+    for tensor in state_of(module):
+        _sign(tensor, signs, storages, weights)
