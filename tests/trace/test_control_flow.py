@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_flatten
 
 import torchcost
 from torchcost.errors import FakeExecutionError
-from torchcost.trace.control_flow import control_flow_as_python
+from torchcost.trace.control_flow import CONTROL_FLOW_AS_PYTHON
+from torchcost.trace.patch import applied
 
 STEPS, ONCE = 3, 2 * 4 * 4
 """Rows of the loops' input, and MACs of one 2 by 4 times 4 by 4 product."""
@@ -208,7 +209,7 @@ def test_a_graph_that_is_traced_in_the_block_keeps_the_operator() -> None:
 
 def test_where_nobody_watches_torchs_own_operator_runs() -> None:
     w, xs = weight_and_rows()
-    with control_flow_as_python():
+    with applied(*CONTROL_FLOW_AS_PYTHON):
         y = torch.cond(xs.sum() > -99, lambda v: v @ w, lambda v: v * 2, (xs,))
     assert "Cond" in y.grad_fn.name()
 

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from torchcost.trace.patch import Patch
+from torchcost.trace.patch import Patch, applied
 
 
 def test_it_stays_until_the_last_of_overlapping_blocks_ends() -> None:
     owner = SimpleNamespace(flag=False)
     patch = Patch(lambda: owner, "flag", True)
-    first, second = patch.applied(), patch.applied()
+    first, second = applied(patch), applied(patch)
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -26,9 +26,9 @@ def test_it_stays_until_the_last_of_overlapping_blocks_ends() -> None:
 def test_an_owner_that_is_not_loaded_is_let_be_and_one_loaded_later_is_patched_by_the_next() -> None:
     loaded: list[SimpleNamespace] = []
     patch = Patch(lambda: loaded[0] if loaded else None, "flag", True)
-    with patch.applied():
+    with applied(patch):
         loaded.append(SimpleNamespace(flag=False))
-        with patch.applied():
+        with applied(patch):
             assert loaded[0].flag is True
     assert loaded[0].flag is False
 
@@ -36,9 +36,9 @@ def test_an_owner_that_is_not_loaded_is_let_be_and_one_loaded_later_is_patched_b
 def test_what_somebody_else_set_meanwhile_stays() -> None:
     owner = SimpleNamespace(flag="original")
     patch = Patch(lambda: owner, "flag", "ours")
-    with patch.applied():
+    with applied(patch):
         owner.flag = "theirs"
-    with patch.applied():
+    with applied(patch):
         assert (owner.flag, patch.original) == ("theirs", "original")
     assert owner.flag == "theirs"
 
@@ -51,7 +51,7 @@ def test_an_inherited_attribute_is_patched_on_the_owner_alone_and_inherited_agai
         pass
 
     patch = Patch(lambda: Owner, "flag", "ours")
-    with patch.applied():
+    with applied(patch):
         assert (Owner.flag, Base.flag, patch.original) == ("ours", "base", "base")
     Base.flag = "later"
     assert Owner.flag == "later"
@@ -64,7 +64,7 @@ def test_a_static_method_is_given_back_as_one() -> None:
             return "original"
 
     patch = Patch(lambda: Owner, "answer", staticmethod(lambda: f"not {patch.original()}"))
-    with patch.applied():
+    with applied(patch):
         assert Owner().answer() == "not original"
     assert Owner().answer() == "original"
 
@@ -78,7 +78,7 @@ def module_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_module_that_is_loaded_while_it_is_to_be_patched_is_patched(module: str) -> None:
-    with Patch(module, "flag", True).applied():
+    with applied(Patch(module, "flag", True)):
         arrived = __import__(module)
         assert (arrived.flag, arrived.seen) == (True, False)
     assert arrived.flag is False
@@ -86,14 +86,14 @@ def test_a_module_that_is_loaded_while_it_is_to_be_patched_is_patched(module: st
 
 def test_a_module_that_is_loaded_after_the_block_is_as_it_is(module: str) -> None:
     finders = [*sys.meta_path]
-    with Patch(module, "flag", True).applied():
+    with applied(Patch(module, "flag", True)):
         assert len(sys.meta_path) == len(finders) + 1
     assert sys.meta_path == finders
     assert __import__(module).flag is False
 
 
 def test_what_loaded_it_is_as_without_us(module: str) -> None:
-    with Patch(module, "flag", True).applied():
+    with applied(Patch(module, "flag", True)):
         arrived = __import__(module)
     assert arrived.__spec__.loader is arrived.__loader__
     assert "exec_module" not in vars(arrived.__loader__)

@@ -19,9 +19,9 @@ Target = Any
 Layout = Mapping[str, tuple[int, object]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Call:
-    """The real arguments and output of one call; lives only while a rule looks at it.
+    """The real arguments and output of one call, which lives only while a rule looks at it; frozen, it is slow to make.
 
     `call["weight"]` is an argument by its schema's name (an operator) or its forward's (a module), defaults filled in.
     `weights` holds the storages of parameters and buffers, so that operands can be told from inputs.
@@ -85,8 +85,7 @@ class Call:
                 given += tensors_in(self.kwargs)
             if self.module is not None:
                 given += state_of(self.module)
-            object.__setattr__(self, "_operands", _distinct(given))
-        assert self._operands is not None
+            self._operands = _distinct(given)
         return self._operands
 
     def is_weight(self, tensor: torch.Tensor) -> bool:
@@ -134,10 +133,10 @@ def leaves_in(value: object) -> Iterator[object]:
         seen.add(id(item))
         if isinstance(item, torch.Tensor):
             yield item
-        elif isinstance(item, Mapping):
-            stack.extend(reversed(list(item.values())))
         elif isinstance(item, tuple | list):
             stack.extend(reversed(item))
+        elif isinstance(item, Mapping):
+            stack.extend(reversed(list(item.values())))
         elif is_holder(item) and vars(item):
             stack.extend(reversed(list(vars(item).values())))
         else:

@@ -17,6 +17,7 @@ from torchcost.handlers.rule import Rule
 
 __all__ = ["claimable", "needs_no_watch"]
 
+_STRIDED = torch.strided
 _PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
 
 
@@ -51,7 +52,7 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
         return None
     parameters = module.parameters() if module._modules else tensors_in(module._parameters)
     tensors = (*tensors_in(args), *tensors_in(kwargs), *parameters)
-    return rule if all(type(tensor) in _PLAIN and _is_plain(tensor) for tensor in tensors) else None
+    return rule if all(map(_is_plain, tensors)) else None
 
 
 def _functions_are_replaced() -> bool:
@@ -70,12 +71,17 @@ def _is_counted_as_is(child: nn.Module | None) -> bool:
 
 def _keeps_tensors(module: nn.Module) -> bool:
     """Whether a module has tensors as plain attributes: pruned, or weight_norm's, its weight is not its own."""
-    return any(isinstance(value, torch.Tensor) for value in vars(module).values())
+    return any(map(_is_tensor, vars(module).values()))
+
+
+def _is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     return (
-        tensor.layout == torch.strided
+        type(tensor) in _PLAIN
+        and tensor.layout is _STRIDED
         and not tensor.is_nested
         and not tensor.is_quantized
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

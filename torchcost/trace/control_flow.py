@@ -8,8 +8,7 @@ know raises. Where a compiler or an exporter is at work in the thread, torch's o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,19 +19,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 from torchcost.trace.operators import watches_this_thread
 from torchcost.trace.patch import Patch
 
-__all__ = ["control_flow_as_python"]
+__all__ = ["CONTROL_FLOW_AS_PYTHON"]
 
 higher_order = torch.ops.higher_order
 Tensors = Sequence[Any]
-
-
-@contextmanager
-def control_flow_as_python() -> Iterator[None]:
-    """Runs control flow as Python in every thread that is watched, until the block ends."""
-    with ExitStack() as stack:
-        for patch in (_COMPILE, _COND, _WHILE_LOOP, _SCAN, _MAP):
-            stack.enter_context(patch.applied())
-        yield
 
 
 def _compile_and_call(function: Callable[..., Any], args: Tensors, kwargs: dict[str, Any] | None = None) -> Any:
@@ -117,6 +107,9 @@ _COND = Patch(lambda: type(higher_order.cond), "__call__", _cond)
 _WHILE_LOOP = Patch(lambda: type(higher_order.while_loop), "__call__", _while_loop)
 _SCAN = Patch(lambda: type(higher_order.scan), "__call__", _scan)
 _MAP = Patch(lambda: type(higher_order.map_impl), "__call__", _map)
+
+CONTROL_FLOW_AS_PYTHON = (_COMPILE, _COND, _WHILE_LOOP, _SCAN, _MAP)
+"""The patches that run control flow as Python in every thread that is watched."""
 
 
 def _runs_as_python(*operands: Any) -> bool:

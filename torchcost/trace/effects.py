@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from torchcost.handlers.call import Call, storage_id, tensors_in
+from torchcost.handlers.call import storage_id, tensors_in
 from torchcost.trace.parameters import Inventory
 from torchcost.trace.preserve import Protected
 
@@ -38,8 +39,8 @@ class Effects:
         if self._protected is not None and vars(module).get("inplace"):
             self._protected.save(tensors_in((args, kwargs)))
 
-    def after_unwatched(self, call: Call) -> None:
-        """What it was given is used, what it gives is the run's own, unless it was there before."""
-        self._inventory.note(call.storages())
+    def after_unwatched(self, *, given: Iterable[int | None], made: Iterable[int | None]) -> None:
+        """The storages that it was given are used; those that it made are the run's own."""
+        self._inventory.note(given)
         if self._protected is not None:
-            self._protected.made({storage_id(tensor) for tensor in tensors_in(call.output)}.difference(call.storages()))
+            self._protected.made(made)

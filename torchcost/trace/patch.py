@@ -12,13 +12,13 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Patch"]
+__all__ = ["Patch", "applied"]
 
 _ABSENT: Any = object()
 
 
 class Patch:
-    """Sets an attribute of `owner` to `value` from the first block that needs it to the end of the last, in any thread.
+    """Sets an attribute of `owner` to `value` while anybody needs it, in whichever thread.
 
     The owner is what a function gives, or the module of a name: one that is not loaded is patched as soon as it is.
     Where somebody else has wrapped the value meanwhile, it stays below theirs. `original` is what the value stands for.
@@ -34,18 +34,16 @@ class Patch:
         self._own: Any = _ABSENT
         self.original: Any = None
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
+    def begin(self) -> None:
         with self._lock:
             self._users += 1
             self._place()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._take_back()
+
+    def end(self) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._take_back()
 
     def _place(self) -> None:
         if self._placed_on is not None:
@@ -78,6 +76,20 @@ class Patch:
         with self._lock:
             if self._users:
                 self._place()
+
+
+@contextmanager
+def applied(*patches: Patch) -> Iterator[None]:
+    """All of these, until the block ends."""
+    begun: list[Patch] = []
+    try:
+        for patch in patches:
+            patch.begin()
+            begun.append(patch)
+        yield
+    finally:
+        for patch in begun:
+            patch.end()
 
 
 class _Arrival(MetaPathFinder):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -13,7 +11,7 @@ from torch.utils.checkpoint import CheckpointFunction
 
 from torchcost.trace.patch import Patch
 
-__all__ = ["recomputation_marked", "recomputing"]
+__all__ = ["RECOMPUTATION_MARKED", "recomputing"]
 
 
 class _Running(threading.local):
@@ -32,15 +30,6 @@ _running = _Running()
 def recomputing() -> bool:
     """Whether this thread does forward work again; a backward within it is done again too."""
     return len(_running.recomputations) > 0
-
-
-@contextmanager
-def recomputation_marked() -> Iterator[None]:
-    """Marks every checkpoint's recomputation, until the block ends."""
-    with ExitStack() as stack:
-        for patch in (_ENTER, _EXIT, _BACKWARD):
-            stack.enter_context(patch.applied())
-        yield
 
 
 def _enter(hook: Any) -> Any:
@@ -81,3 +70,6 @@ class _Again:
 _ENTER = Patch(lambda: checkpoint._recomputation_hook, "__enter__", _enter)
 _EXIT = Patch(lambda: checkpoint._recomputation_hook, "__exit__", _exit)
 _BACKWARD = Patch(lambda: CheckpointFunction, "backward", staticmethod(_backward))
+
+RECOMPUTATION_MARKED = (_ENTER, _EXIT, _BACKWARD)
+"""The patches that mark every checkpoint's recomputation."""

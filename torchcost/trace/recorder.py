@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
 
@@ -19,7 +19,7 @@ from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 from torchcost.record import RULE_FAILED, Phase, Record, place
 from torchcost.trace.journal import Journal
-from torchcost.trace.signature import signature
+from torchcost.trace.signature import Signed, signed_by_shapes
 
 __all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 
@@ -48,7 +48,8 @@ class Recorder:
         rule = self._rule(operator)
         if rule is None or rule.handler is not None:
             call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            self.add(self.price(rule, call, path=path), path=path, phase=phase)
+            signed = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
+            self.add(self.price(rule, call, path=path, signed=signed), path=path, phase=phase)
 
     def _rule(self, operator: Any) -> Rule | None:
         if operator not in self._rules:
@@ -73,15 +74,14 @@ class Recorder:
             times = tuple(self._times.items())
         return tuple(prices[number].at(path, phase, times) for (path, phase, number), times in times)
 
-    def price(self, rule: Rule | None, call: Call, *, path: str) -> Record:
+    def price(self, rule: Rule | None, call: Call, *, path: str, signed: Signed | None = None) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
-        key = signature(call) if rule is not None and rule.sees_only_shapes else None
-        known = self._signed.get(key) if key is not None else None
+        known = self._signed.get(signed.key) if signed is not None else None
         if known is not None:
             return known
         price = self._one_of(_record(call, rule, *self._asked(rule, call, path)))
-        if key is not None and price.cost is not None:
-            self._signed[key] = price
+        if signed is not None and price.cost is not None:
+            self._signed[signed.key] = price
         return price
 
     def unseen(self, instruction: str) -> Record:
@@ -140,13 +140,20 @@ def dtype_name(dtype: torch.dtype) -> str:
 def specs_of(value: object) -> tuple[TensorSpec, ...]:
     """Shapes and dtypes of the tensors in a nested value; strided nested tensors have no shape and are left out."""
     leaves = (value,) if isinstance(value, torch.Tensor) else leaves_in(value)
-    return tuple(
-        TensorSpec(shape=_shape(tensor), dtype=dtype_name(tensor.dtype))
-        for tensor in leaves
-        if isinstance(tensor, torch.Tensor) and (not tensor.is_nested or tensor.layout == torch.jagged)
-    )
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return tuple([_spec(t) for t in tensors if not t.is_nested or t.layout == torch.jagged])
 
 
-def _shape(tensor: torch.Tensor) -> tuple[int, ...]:
-    """The sizes of a tensor; of a jagged one those of its values, since its own have a symbol for the lengths."""
-    return tuple(tensor.values().shape if tensor.layout == torch.jagged else tensor.shape)
+def _spec(tensor: torch.Tensor) -> TensorSpec:
+    """The sizes and dtype of a tensor; of a jagged one those of its values: its own have a symbol for the lengths."""
+    shape = tensor.values().shape if tensor.layout == torch.jagged else tensor.shape
+    try:
+        return _one_spec(shape, tensor.dtype)
+    except TypeError:  # sizes that are symbols have no hash
+        return TensorSpec(shape=tuple(shape), dtype=dtype_name(tensor.dtype))
+
+
+@lru_cache(maxsize=1024)
+def _one_spec(shape: torch.Size, dtype: torch.dtype) -> TensorSpec:
+    """One object for all tensors of a shape: what a module gives, the next takes."""
+    return TensorSpec(shape=tuple(shape), dtype=dtype_name(dtype))

@@ -21,7 +21,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.parameter import is_lazy
 
 from torchcost.cost import TensorSpec
-from torchcost.handlers.call import Call, storage_id
+from torchcost.handlers.call import Call, storage_id, tensors_in
 from torchcost.handlers.rule import Rule
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
@@ -32,6 +32,7 @@ from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
 from torchcost.trace.recorder import Recorder, specs_of
 from torchcost.trace.scripts import unseen
+from torchcost.trace.signature import Signed, signed_by_shapes
 from torchcost.trace.threads import followed
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
@@ -267,14 +268,22 @@ class Scopes:
         if not failed:
             kind, module = type(scope.module), scope.module
             call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            price = self._recorder.price(scope.rule, call, path=scope.path)
+            signed = signed_by_shapes(call) if scope.rule is not None and scope.rule.sees_only_shapes else None
+            price = self._recorder.price(scope.rule, call, path=scope.path, signed=signed)
             if not watched:
-                self._effects.after_unwatched(call)
+                self._note_unwatched(call, signed)
             if price.cost is not None or not watched:
                 self._recorder.add(price, path=scope.path, phase="forward")
                 return
         for ran in scope.held:
             self._recorder.count(*ran, path=scope.path, phase="forward")
+
+    def _note_unwatched(self, call: Call, signed: Signed | None) -> None:
+        if signed is None:
+            made = {storage_id(tensor) for tensor in tensors_in(call.output)}.difference(call.storages())
+            self._effects.after_unwatched(given=call.storages(), made=made)
+        else:
+            self._effects.after_unwatched(given=signed.given, made=signed.made)
 
     def _pop(self, module: nn.Module) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""

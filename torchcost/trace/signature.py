@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch._subclasses import FakeTensor
 
 from torchcost.handlers.call import ATOMS, Call, state_of, storage_id
 
-__all__ = ["signature"]
+__all__ = ["Signed", "signed_by_shapes"]
 
 _PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, FakeTensor}
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
@@ -22,26 +22,36 @@ class _Unsigned(Exception):
     """Holds something whose cost may depend on more than is seen: stored values, packed weights, symbolic sizes."""
 
 
-def signature(call: Call) -> Hashable | None:
-    """A key that two calls share only if they cost the same; None for a call that is to be priced by itself.
+class Signed(NamedTuple):
+    """A key that two calls share only if they cost the same, with the storages that this one was given and made."""
 
-    It is one flat tuple, since it is made for every call of a run: of each tensor its extent, its dtype, whether it is
-    a weight, and which others share its storage.
+    key: Hashable
+    given: list[int | None]
+    made: list[int | None]
+
+
+def signed_by_shapes(call: Call) -> Signed | None:
+    """What a call is known by; None for one that is to be priced by itself.
+
+    The key is one flat tuple, since it is made for every call of a run: of each tensor its extent, its dtype, whether
+    it is a weight, and which others share its storage.
     """
     signs: list[Any] = [call.target]
     storages: dict[int | None, int] = {}
     try:
-        for value in (call.args, call.output):
-            _sign(value, signs, storages, call.weights)
+        _sign(call.args, signs, storages, call.weights)
         if call.kwargs:
             _sign(call.kwargs, signs, storages, call.weights)
         if call.module is not None:
             _sign_module(call.module, signs, storages, call.weights)
+        given = len(storages)
+        _sign(call.output, signs, storages, call.weights)
         key = tuple(signs)
         hash(key)
     except (_Unsigned, TypeError):  # a size that is a symbol has no hash
         return None
-    return key
+    distinct = list(storages)
+    return Signed(key, distinct[:given], distinct[given:])
 
 
 def _sign(value: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:

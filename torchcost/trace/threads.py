@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
-from torchcost.trace.patch import Patch
+from torchcost.trace.patch import Patch, applied
 
 __all__ = ["followed"]
 
@@ -29,7 +29,7 @@ _handing = threading.local()
 @contextmanager
 def followed(follow: Follow) -> Iterator[None]:
     """Follows what watched threads start, until the block ends."""
-    with _START.applied(), _SUBMIT.applied():
+    with applied(_START, _SUBMIT):
         _followers.append(follow)
         try:
             yield

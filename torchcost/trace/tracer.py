@@ -16,15 +16,16 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torchcost.record import ModuleEntry, Phase, Trace
 from torchcost.trace import families  # noqa: F401  (registers every counting rule)
 from torchcost.trace.attribution import Attribution, in_backward
-from torchcost.trace.control_flow import control_flow_as_python
+from torchcost.trace.control_flow import CONTROL_FLOW_AS_PYTHON
 from torchcost.trace.effects import Effects
 from torchcost.trace.fake import Twin
 from torchcost.trace.journal import Journal
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
+from torchcost.trace.patch import applied
 from torchcost.trace.paths import distinct_modules, named_modules
 from torchcost.trace.preserve import Protected
-from torchcost.trace.recompute import recomputation_marked, recomputing
+from torchcost.trace.recompute import RECOMPUTATION_MARKED, recomputing
 from torchcost.trace.recorder import Recorder
 from torchcost.trace.scopes import Failure, Scopes, Visit, note_storages
 
@@ -89,9 +90,7 @@ class Tracer:
 
     def __enter__(self) -> Tracer:
         with ExitStack() as stack:
-            stack.enter_context(flex_attention_uncompiled.applied())
-            stack.enter_context(control_flow_as_python())
-            stack.enter_context(recomputation_marked())
+            stack.enter_context(applied(flex_attention_uncompiled, *CONTROL_FLOW_AS_PYTHON, *RECOMPUTATION_MARKED))
             stack.enter_context(self._scopes.watched())
             self._open = stack.pop_all()
         return self
