@@ -10,7 +10,7 @@ from torch import nn
 from torchcost.handlers.registry import rules
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import equation_of
-from torchcost.trace import families  # noqa: F401  (registers every counting rule)
+from torchcost.trace import families, plugins  # noqa: F401  (families registers every rule)
 
 __all__ = ["ListedRule", "listing"]
 
@@ -25,7 +25,8 @@ class ListedRule:
 
 
 def listing() -> list[ListedRule]:
-    """Every rule by family, what is free last."""
+    """Every rule by family, those of installed packages too, what is free last."""
+    plugins.loaded()
     listed = [_listed(target, rule) for target, rule in rules()]
     return sorted(listed, key=lambda rule: (rule.family == "free", rule.family, rule.target))
 

@@ -66,16 +66,9 @@ def formula(function: Callable[P, Work]) -> Callable[P, Work]:
     def explained(*args: P.args, **kwargs: P.kwargs) -> Work:
         terms = {**defaults, **cast("Mapping[str, int]", kwargs)}
         work = function(*args, **kwargs)
-        return Work(
-            macs=work.macs,
-            adds=work.adds,
-            other_flops=work.other_flops,
-            streamed=work.streamed,
-            sliding=work.sliding,
-            meaning=meaning,
-            equation=equation,
-            terms=terms,
-        )
+        for name, value in (("meaning", meaning), ("equation", equation), ("terms", terms)):
+            object.__setattr__(work, name, value)  # it is new, and nobody else has it yet
+        return work
 
     FORMULAS.append(explained)
     return explained

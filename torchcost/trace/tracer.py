@@ -14,7 +14,7 @@ from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from torchcost.record import ModuleEntry, Phase, Trace
-from torchcost.trace import families  # noqa: F401  (registers every counting rule)
+from torchcost.trace import families, plugins  # noqa: F401  (families registers every rule)
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.control_flow import CONTROL_FLOW_AS_PYTHON
 from torchcost.trace.effects import Effects
@@ -63,6 +63,7 @@ class Tracer:
         twin: Twin | None = None,
         journal: Journal | None = None,
     ) -> None:
+        self._notes = plugins.loaded()
         self.model = model if model is not None else _NoModel()
         self._twin = twin
         modules = distinct_modules(self.model)
@@ -144,7 +145,7 @@ class Tracer:
         return Trace(
             modules=tuple(self._entries()),
             records=self._recorder.records(),
-            notes=tuple(self._recorder.notes),
+            notes=(*self._notes, *self._recorder.notes),
             complete=not self._incomplete,
             context={**context, "torch": torch.__version__, **_ranks(self.model)},
         )
