@@ -44,15 +44,15 @@ def needs_no_watch(module: nn.Module) -> bool:
 def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
     """The rule of a module whose call it may count: nothing but the module's own plain arithmetic runs below it."""
     rule = find_handler(module)
-    if rule is None or rule.handler is None or any(name not in rule.children for name in module._modules):
+    if rule is None or rule.handler is None or not module._modules.keys() <= set(rule.children):
         return None
     if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0 or _functions_are_replaced():
         return None
-    if _keeps_tensors(module) or not all(_is_counted_as_is(module._modules[name]) for name in rule.children):
+    if _keeps_tensors(module) or not all(map(_is_counted_as_is, map(module._modules.get, rule.children))):
         return None
     parameters = module.parameters() if module._modules else tensors_in(module._parameters)
-    tensors = (*tensors_in(args), *tensors_in(kwargs), *parameters)
-    return rule if all(map(_is_plain, tensors)) else None
+    given = tensors_in((args, kwargs)) if kwargs else tensors_in(args)
+    return rule if all(map(_is_plain, (*given, *parameters))) else None
 
 
 def _functions_are_replaced() -> bool:

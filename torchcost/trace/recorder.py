@@ -139,18 +139,25 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def specs_of(value: object) -> tuple[TensorSpec, ...]:
     """Shapes and dtypes of the tensors in a nested value; strided nested tensors have no shape and are left out."""
-    leaves = (value,) if isinstance(value, torch.Tensor) else leaves_in(value)
-    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    return tuple([_spec(t) for t in tensors if not t.is_nested or t.layout == torch.jagged])
+    if type(value) is tuple and len(value) == 1:
+        value = value[0]
+    if isinstance(value, torch.Tensor):
+        return _spec(value)
+    return tuple(spec for leaf in leaves_in(value) if isinstance(leaf, torch.Tensor) for spec in _spec(leaf))
 
 
-def _spec(tensor: torch.Tensor) -> TensorSpec:
+def _spec(tensor: torch.Tensor) -> tuple[TensorSpec, ...]:
     """The sizes and dtype of a tensor; of a jagged one those of its values: its own have a symbol for the lengths."""
-    shape = tensor.values().shape if tensor.layout == torch.jagged else tensor.shape
+    if tensor.layout is torch.jagged:
+        tensor = tensor.values()
+    return () if tensor.is_nested else (_as_spec(tensor.shape, tensor.dtype),)
+
+
+def _as_spec(shape: torch.Size, dtype: torch.dtype) -> TensorSpec:
     try:
-        return _one_spec(shape, tensor.dtype)
+        return _one_spec(shape, dtype)
     except TypeError:  # sizes that are symbols have no hash
-        return TensorSpec(shape=tuple(shape), dtype=dtype_name(tensor.dtype))
+        return TensorSpec(shape=tuple(shape), dtype=dtype_name(dtype))
 
 
 @lru_cache(maxsize=1024)

@@ -287,11 +287,12 @@ class Scopes:
 
     def _pop(self, module: nn.Module) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""
-        self._drop_dead()
-        scope = self._stack.scopes[-1] if self._stack.scopes else None
-        if scope is None or scope.module is not module or scope.frame is not _caller():
-            return None
-        return self._stack.scopes.pop()
+        scopes, caller = self._stack.scopes, _caller()
+        if scopes and scopes[-1].frame is not caller:
+            self._drop_dead()
+        if scopes and scopes[-1].module is module and scopes[-1].frame is caller:
+            return scopes.pop()
+        return None
 
     def _drop_dead(self) -> None:
         """Ends the scopes whose calls are over although no hook said so: an interrupt, which torch lets pass them."""

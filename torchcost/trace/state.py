@@ -197,11 +197,15 @@ def modes_set(model: nn.Module, mode: str) -> Iterator[None]:
     flags = [(module, module.training) for module in distinct_modules(model) if _may_train(module)]
     try:
         if mode != "same":
-            for module, _ in flags:
-                module.training = mode == "train"
+            _set_training([(module, mode == "train") for module, _ in flags])
         yield
     finally:
-        for module, training in flags:
+        _set_training(flags)
+
+
+def _set_training(flags: list[tuple[nn.Module, bool]]) -> None:
+    for module, training in flags:
+        if module.training is not training:  # to set an attribute of a module takes long
             module.training = training
 
 

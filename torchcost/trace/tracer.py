@@ -166,9 +166,10 @@ class Tracer:
 
     def _entries(self) -> Iterator[ModuleEntry]:
         counting: set[str] = set()  # modules that are claimed, or in one that is; parents come first
+        never = Visit()
         for path, module in tuple(self._scopes.modules.by_path.items()):
-            visit = self._scopes.visits.get(path, Visit())
-            in_parent = path != "" and path.rpartition(".")[0] in counting
+            visit = self._scopes.visits.get(path, never)
+            in_parent = bool(counting) and path != "" and path.rpartition(".")[0] in counting
             if visit.claimed or in_parent:
                 counting.add(path)
             yield ModuleEntry(
