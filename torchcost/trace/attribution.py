@@ -48,8 +48,8 @@ class Attribution:
         self.change("")
 
     def change(self, path: str) -> None:
-        """From here on nodes are made by the module at `path`."""
-        if self._is_elsewhere():
+        """From here on nodes are made by the module at `path`; none are where gradients are off."""
+        if not torch.is_grad_enabled() or self._is_elsewhere():
             return
         self._passed = next_sequence_number()
         self._begin(self._passed, path)

@@ -80,7 +80,7 @@ def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
     tracer = Tracer(model, protected=protected, journal=journal)
     with state_preserved(model, protected), modes_set(model, run.mode):
-        protected.note_leaves((*model.parameters(), *given.tensors()))
+        protected.note_leaves((*distinct_tensors(distinct_modules(model)), *given.tensors()))
         _call(model, given, tracer, run)
     return tracer.trace(execution="real", mode=run.mode)
 
@@ -92,7 +92,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
         protected = Protected(grads_cleared=bool(run.backward))
         tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal)
         with state_preserved(model, protected), modes_set(model, run.mode), modes_set(twin.model, run.mode), twin.mode:
-            protected.note_leaves((*twin.model.parameters(), *twin.inputs.tensors()))
+            protected.note_leaves((*distinct_tensors(distinct_modules(twin.model)), *twin.inputs.tensors()))
             try:
                 _call(twin.model, twin.inputs, tracer, run)
             except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable
+from collections.abc import Container, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -66,14 +66,22 @@ def _sign(value: Any, signs: list[Any], storages: dict[int | None, int], weights
         signs += (kind, value)  # 1, 1.0 and True are one key otherwise
     elif kind is tuple or kind is list:
         signs.append(len(value))
-        for item in value:
-            _sign(item, signs, storages, weights)
+        _sign_each(value, signs, storages, weights)
     elif kind is dict:
         signs += value
-        for item in value.values():
-            _sign(item, signs, storages, weights)
+        _sign_each(value.values(), signs, storages, weights)
     else:
         raise _Unsigned
+
+
+def _sign_each(
+    values: Iterable[Any], signs: list[Any], storages: dict[int | None, int], weights: Container[object]
+) -> None:
+    for value in values:
+        if type(value) in ATOMS:  # most are, and a call for each would take long
+            signs += (type(value), value)
+        else:
+            _sign(value, signs, storages, weights)
 
 
 def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
@@ -81,8 +89,6 @@ def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int],
     if module._modules:
         raise _Unsigned
     signs.append(module.training)
-    for name, value in vars(module).items():
-        if name not in _OF_EVERY_MODULE:
-            _sign(value, signs, storages, weights)
-    for tensor in state_of(module):
-        _sign(tensor, signs, storages, weights)
+    own = [value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE]
+    _sign_each(own, signs, storages, weights)
+    _sign_each(state_of(module), signs, storages, weights)
