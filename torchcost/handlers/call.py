@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType, NoneType
@@ -100,20 +100,20 @@ ATOMS = frozenset((NoneType, bool, int, float, str, torch.dtype, torch.device, t
 def tensors_in(value: object) -> list[torch.Tensor]:
     """The tensors of nested tuples, lists and mappings, in order."""
     found: list[torch.Tensor] = []
-    _collect(value, found)
+    _collect((value,), found)
     return found
 
 
-def _collect(value: object, found: list[torch.Tensor]) -> None:
-    if isinstance(value, torch.Tensor):
-        found.append(value)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            if type(item) not in ATOMS:
-                _collect(item, found)
-    elif type(value) not in ATOMS and isinstance(value, Mapping):
-        for item in value.values():
-            _collect(item, found)
+def _collect(values: Iterable[object], found: list[torch.Tensor]) -> None:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif type(value) in ATOMS:
+            continue
+        elif isinstance(value, tuple | list):
+            _collect(value, found)
+        elif isinstance(value, Mapping):
+            _collect(value.values(), found)
 
 
 def state_of(module: Any) -> list[torch.Tensor]:

@@ -48,6 +48,8 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
         return None
     if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0 or _functions_are_replaced():
         return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return None
     if _keeps_tensors(module) or not all(map(_is_counted_as_is, map(module._modules.get, rule.children))):
         return None
     parameters = module.parameters() if module._modules else tensors_in(module._parameters)
@@ -71,11 +73,15 @@ def _is_counted_as_is(child: nn.Module | None) -> bool:
 
 def _keeps_tensors(module: nn.Module) -> bool:
     """Whether a module has tensors as plain attributes: pruned, or weight_norm's, its weight is not its own."""
-    return any(map(_is_tensor, vars(module).values()))
+    for kind in set(map(type, vars(module).values())) - _NO_TENSORS:
+        if issubclass(kind, torch.Tensor):
+            return True
+        _NO_TENSORS.add(kind)
+    return False
 
 
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, torch.Tensor)
+_NO_TENSORS: set[type] = set()
+"""Types of attributes that were seen to be no tensors: each call of each module asks."""
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -39,13 +39,11 @@ def signed_by_shapes(call: Call) -> Signed | None:
     signs: list[Any] = [call.target]
     storages: dict[int | None, int] = {}
     try:
-        _sign(call.args, signs, storages, call.weights)
-        if call.kwargs:
-            _sign(call.kwargs, signs, storages, call.weights)
+        _sign((call.args, call.kwargs), signs, storages, call.weights)
         if call.module is not None:
             _sign_module(call.module, signs, storages, call.weights)
         given = len(storages)
-        _sign(call.output, signs, storages, call.weights)
+        _sign((call.output,), signs, storages, call.weights)
         key = tuple(signs)
         hash(key)
     except (_Unsigned, TypeError):  # a size that is a symbol has no hash
@@ -54,34 +52,25 @@ def signed_by_shapes(call: Call) -> Signed | None:
     return Signed(key, distinct[:given], distinct[given:])
 
 
-def _sign(value: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
-    kind = type(value)
-    if kind in _PLAIN:
-        if value.layout is not _STRIDED or value.is_nested:
-            raise _Unsigned
-        storage = storage_id(value)
-        signs += (value.shape, value.stride(), value.storage_offset(), value.dtype, value.requires_grad)
-        signs += (storages.setdefault(storage, len(storages)), storage in weights)
-    elif kind in ATOMS:
-        signs += (kind, value)  # 1, 1.0 and True are one key otherwise
-    elif kind is tuple or kind is list:
-        signs.append(len(value))
-        _sign_each(value, signs, storages, weights)
-    elif kind is dict:
-        signs += value
-        _sign_each(value.values(), signs, storages, weights)
-    else:
-        raise _Unsigned
-
-
-def _sign_each(
-    values: Iterable[Any], signs: list[Any], storages: dict[int | None, int], weights: Container[object]
-) -> None:
+def _sign(values: Iterable[Any], signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
     for value in values:
-        if type(value) in ATOMS:  # most are, and a call for each would take long
-            signs += (type(value), value)
-        else:
+        kind = type(value)
+        if kind in ATOMS:
+            signs += (kind, value)  # 1, 1.0 and True are one key otherwise
+        elif kind in _PLAIN:
+            if value.layout is not _STRIDED or value.is_nested:
+                raise _Unsigned
+            storage = storage_id(value)
+            signs += (value.shape, value.stride(), value.storage_offset(), value.dtype, value.requires_grad)
+            signs += (storages.setdefault(storage, len(storages)), storage in weights)
+        elif kind is tuple or kind is list:
+            signs.append(len(value))
             _sign(value, signs, storages, weights)
+        elif kind is dict:
+            signs += (len(value), *value)
+            _sign(value.values(), signs, storages, weights)
+        else:
+            raise _Unsigned
 
 
 def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
@@ -90,5 +79,5 @@ def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int],
         raise _Unsigned
     signs.append(module.training)
     own = [value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE]
-    _sign_each(own, signs, storages, weights)
-    _sign_each(state_of(module), signs, storages, weights)
+    _sign(own, signs, storages, weights)
+    _sign(state_of(module), signs, storages, weights)
