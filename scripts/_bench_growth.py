@@ -6,6 +6,7 @@ import gc
 import math
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from _bench_time import seconds
@@ -36,14 +37,6 @@ def blocks(number: int) -> nn.Module:
     return nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(number)))
 
 
-def nested(number: int) -> nn.Module:
-    """So many blocks, one in the other, as far as Python's stack goes."""
-    model: nn.Module = nn.Linear(4, 4)
-    for _ in range(min(number, 100)):
-        model = nn.Sequential(model, nn.ReLU())
-    return model
-
-
 def grown(name: str, make: Callable[[int], nn.Module], sizes: tuple[int, ...]) -> None:
     """The times of a growing model, and the slope of their growth from a tenth of the largest to the largest."""
     print(f"\n{name}")
@@ -51,11 +44,15 @@ def grown(name: str, make: Callable[[int], nn.Module], sizes: tuple[int, ...]) -
     for size in sizes:
         model, x = make(size).eval(), torch.ones(1, 4)
         times = 5 if size < 10_000 else 1
-        taken[size] = min(seconds(lambda model=model, x=x: str(torchcost.count(model, x))) for _ in range(times))
+        taken[size] = min(seconds(partial(counted_and_printed, model, x)) for _ in range(times))
         print(f"{size:10,} {taken[size] * 1e3:12.1f} ms   {taken[size] / size * 1e6:10.1f} us each", flush=True)
     *_, before, last = sizes
     slope = math.log(taken[last] / taken[before]) / math.log(last / before)
     print(f"slope on log-log from {before:,} to {last:,}: {slope:.2f} (1 is linear)")
+
+
+def counted_and_printed(model: nn.Module, x: torch.Tensor) -> str:
+    return str(torchcost.count(model, x))
 
 
 def kept(name: str, make: Callable[[int], nn.Module], size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from functools import partial
 
 from _bench_time import seconds
 
@@ -25,9 +26,7 @@ def main(wanted: list[str]) -> None:
     for _ in range(7):
         for name, arguments in LINES.items():
             command = [sys.executable, *arguments]
-            taken[name].append(
-                seconds(lambda command=command: subprocess.run(command, check=True, capture_output=True))
-            )
+            taken[name].append(seconds(partial(subprocess.run, command, check=True, capture_output=True)))
     for name, found in taken.items():
         print(f"{name:32} {statistics.median(found):6.3f} s")
     loaded = "import sys, torchcost.cli; print('torch' in sys.modules)"
