@@ -7,7 +7,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,7 +60,7 @@ def ptflopss(model: nn.Module, x: torch.Tensor) -> Run:
     from ptflops import get_model_complexity_info
 
     silent = {"as_strings": False, "print_per_layer_stat": False, "verbose": False, "backend": "pytorch"}
-    return partial(get_model_complexity_info, model, (3, 224, 224), lambda size: {"x": x}, **silent)
+    return partial(get_model_complexity_info, model, (3, 224, 224), input_constructor=lambda size: {"x": x}, **silent)
 
 
 def thops(model: nn.Module, x: torch.Tensor) -> Run:
@@ -79,29 +79,29 @@ TOOLS: dict[str, Tool] = {
 }
 
 
-def overhead(*, batch: int, turns: int, wanted: list[str]) -> None:
+def overhead(*, batch: int, turns: int, tools: Sequence[str], wanted: list[str]) -> None:
     """A line for each model, and at the end the median and the 90th percentile of each tool's ratio."""
     print(f"\nbatch {batch}: bare forward, what torchcost adds, and each tool's time over the bare forward's")
-    print(f"{'':20} {'bare':>9} {'added':>9}  " + " ".join(f"{name:>15}" for name in TOOLS))
-    ratios: dict[str, list[float]] = {name: [] for name in TOOLS}
+    print(f"{'':20} {'bare':>9} {'added':>9}  " + " ".join(f"{name:>15}" for name in tools))
+    ratios: dict[str, list[float]] = {name: [] for name in tools}
     for name in MODELS:
         if wanted and name not in wanted:
             continue
-        seconds, figures = measured(name, batch, turns)
+        seconds, figures = measured(name, batch, turns, tools)
         if seconds < SHORTEST:
             print(f"{name:20} {seconds * 1e3:6.0f} ms  (too short to say anything)")
             continue
         for tool, ratio in figures.items():
             ratios[tool].append(ratio)
         added = (figures["torchcost"] - 1) * seconds * 1e3
-        columns = " ".join(f"{figures[tool]:15.2f}" if tool in figures else f"{'-':>15}" for tool in TOOLS)
+        columns = " ".join(f"{figures[tool]:15.2f}" if tool in figures else f"{'-':>15}" for tool in tools)
         print(f"{name:20} {seconds * 1e3:6.0f} ms {added:6.0f} ms  {columns}", flush=True)
     for label, share in (("median", 0.5), ("90th percentile", 0.9)):
         columns = " ".join(f"{percentile(found, share):15.2f}" if found else f"{'-':>15}" for found in ratios.values())
         print(f"{label:40}  {columns}")
 
 
-def measured(name: str, batch: int, turns: int) -> tuple[float, dict[str, float]]:
+def measured(name: str, batch: int, turns: int, tools: Sequence[str]) -> tuple[float, dict[str, float]]:
     """Seconds of the bare forward, and each tool's ratio to it; each on a copy, since some leave things behind."""
     from torchvision import models
 
@@ -110,9 +110,9 @@ def measured(name: str, batch: int, turns: int) -> tuple[float, dict[str, float]
         warnings.simplefilter("ignore")
         model, x = models.get_model(name).eval(), torch.randn(batch, 3, 224, 224)
         runs: dict[str, Run] = {"bare": bare(model, x)}
-        for tool, make in TOOLS.items():
+        for tool in tools:
             with contextlib.suppress(ImportError):
-                runs[tool] = silenced(make(copy.deepcopy(model), x))
+                runs[tool] = silenced(TOOLS[tool](copy.deepcopy(model), x))
         seconds = median_seconds(working(runs), turns)
     return seconds["bare"], {tool: taken / seconds["bare"] for tool, taken in seconds.items() if tool != "bare"}
 
@@ -155,6 +155,8 @@ def tiny() -> None:
 
 
 def main(wanted: list[str]) -> None:
+    torch.set_num_threads(1)  # with more, what else the machine does hits the bare forward most
+    print(f"torch {torch.__version__} on one thread")
     tiny()
-    overhead(batch=1, turns=5, wanted=wanted)
-    overhead(batch=16, turns=3, wanted=wanted)
+    overhead(batch=1, turns=5, tools=tuple(TOOLS), wanted=wanted)
+    overhead(batch=16, turns=3, tools=("torchcost", "FlopCounterMode"), wanted=wanted)
