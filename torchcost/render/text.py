@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from io import StringIO
 from textwrap import wrap
+from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -55,7 +56,11 @@ def render(
     width = width if width is not None else _ENDLESS
     safe = as_ascii if ascii_only else printable
     lines = rows(summary, view)
-    names = [_name(line, _TREE["ascii" if ascii_only else "unicode"], safe) for line in lines]
+    signs = _TREE["ascii" if ascii_only else "unicode"]
+    names = [
+        _Name(_name(line, signs, safe(line.label)), _name(line, signs, safe(line.short or line.label)))
+        for line in lines
+    ]
     cells = {
         name: [safe(cell(line, name, line.figures[place], units)) for line in lines]
         for place, name in enumerate(view.columns)
@@ -69,7 +74,7 @@ def render(
 
 
 def _table(
-    names: list[Text],
+    names: Sequence[_Name],
     cells: Mapping[str, list[str]],
     widths: Mapping[str, int],
     headers: Mapping[str, str],
@@ -78,7 +83,7 @@ def _table(
     safe: Safe,
 ) -> Table:
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    longest = max(name.cell_len for name in names)
+    longest = max(name.full.cell_len for name in names)
     room = max(1, min(room, max(longest, len(_HEADER))))
     table.add_column(_cut(Text(_HEADER), room, safe), no_wrap=True, width=room)
     for name, wide in widths.items():
@@ -86,7 +91,7 @@ def _table(
         table.add_column(headers[name], no_wrap=True, justify="left" if text else "right", width=wide)
     for name, *figures in zip(names, *(cells[column] for column in widths), strict=True):
         fitted = (_cut(Text(figure), wide, safe) for figure, wide in zip(figures, widths.values(), strict=True))
-        table.add_row(_cut(name, room, safe), *fitted)
+        table.add_row(_cut(name.full if name.full.cell_len <= room else name.short, room, safe), *fitted)
     return table
 
 
@@ -98,20 +103,27 @@ def _cut(text: Text, width: int, safe: Safe) -> Text:
     return text
 
 
-def _name(line: Row, tree: tuple[str, ...], safe: Safe) -> Text:
+class _Name(NamedTuple):
+    """A row's name in its place in the tree, and what stands for it where that is too long."""
+
+    full: Text
+    short: Text
+
+
+def _name(line: Row, tree: tuple[str, ...], label: str) -> Text:
     branch, end, bar, blank = tree
     above = "".join(blank if last else bar for last in line.lasts[:-1])
     own = (end if line.lasts[-1] else branch) if line.lasts else ""
     name = Text(above + own, style="dim")
-    name.append(safe(line.label), style="italic" if line.label.startswith("(own") else "")
+    name.append(label, style="italic" if label.startswith("(own") else "")
     if line.remark:
         name.append(f" ({line.remark})", style="dim")
     return name
 
 
-def _fitting(names: list[Text], widths: dict[str, int], width: int) -> dict[str, int]:
+def _fitting(names: Sequence[_Name], widths: dict[str, int], width: int) -> dict[str, int]:
     """The columns that fit beside the names, and how wide they are; the rest give way, the least asked for first."""
-    longest, fitting = max(name.cell_len for name in names), dict(widths)
+    longest, fitting = max(name.full.cell_len for name in names), dict(widths)
     leaving = [*reversed(fitting)]
     leaving.sort(key=_staying)
     while len(leaving) > 1 and min(longest, _LEAST_NAME[leaving[0] in _GIVE_WAY]) + _taken(fitting) > width:

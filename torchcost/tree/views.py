@@ -42,10 +42,12 @@ class View:
 class Row:
     """A line of a table. `lasts` says at each level above whether the branch ends there, for drawing the tree.
 
-    `times` modules stand in the row. `bound` marks figures that lack unknown work; `remark` says why there are none.
+    `times` modules stand in the row; where `label` is too long for all their names, `short` says how many and what.
+    `bound` marks figures that lack unknown work; `remark` says why there are none.
     """
 
     label: str
+    short: str = ""
     times: int
     lasts: tuple[bool, ...]
     figures: tuple[Figure, ...]
@@ -76,7 +78,7 @@ def _tree(flat: Layout, view: View) -> Iterator[Row]:
     waiting: list[tuple[Group, tuple[bool, ...]]] = [((flat.nodes[0],), ())]
     while waiting:
         group, lasts = waiting.pop()
-        yield _row(_label(group), group, flat, view, lasts=lasts)
+        yield _row(_label(group), group, flat, view, lasts=lasts, short=_short(group))
         if view.depth is not None and len(lasts) >= view.depth:
             continue
         children = _folded(group, flat, fold=view.fold)
@@ -148,6 +150,12 @@ def _label(group: Group) -> str:
     return f"({_span(names)}): {len(names)} x {first.type}"
 
 
+def _short(group: Group) -> str:
+    """`12 x Block`; empty for a single module, whose name is what can be told of it."""
+    names = {node.name for node in group}
+    return f"{len(names)} x {group[0].type}" if len(names) > 1 else ""
+
+
 def _span(names: Sequence[str]) -> str:
     """`0-11`, `layer_0-11`, `k_proj, v_proj`, `first .. last`; one name as it is."""
     if len(names) == 1:
@@ -159,9 +167,10 @@ def _span(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) == 2 else f"{names[0]} .. {names[-1]}"
 
 
-def _row(label: str, group: Group, flat: Layout, view: View, *, lasts: tuple[bool, ...]) -> Row:
+def _row(label: str, group: Group, flat: Layout, view: View, *, lasts: tuple[bool, ...], short: str = "") -> Row:
     return Row(
         label=label,
+        short=short,
         times=len(group),
         lasts=lasts,
         figures=_figures(group, flat, view.columns, own=False),
