@@ -13,7 +13,7 @@ from torchcost.handlers.dense import reads_all_but
 from torchcost.handlers.pointwise import argument
 from torchcost.handlers.registry import handles
 from torchcost.handlers.sizes import least, most
-from torchcost.handlers.traffic import Traffic, access, first_output_only
+from torchcost.handlers.traffic import Traffic, access, first_output_only, materialised
 from torchcost.handlers.work import Work, formula
 
 __all__ = ["batch_norm", "tracks", "with_state"]
@@ -133,11 +133,11 @@ def _module_statistics(call: Call) -> Traffic:
 
 def with_state(call: Call, *, used: tuple[Any, ...], written: tuple[Any, ...]) -> Traffic:
     """The traffic of a normalization that reads these of its buffers, and writes those."""
-    module, activations = call.module, first_output_only(call).activations
+    module, activations = call.module, materialised(call)
     read = {id(tensor): tensor for tensor in (call.input, module.weight, module.bias, *used, *written)}
     return Traffic(
-        reads=tuple(access(call, tensor) for tensor in read.values() if tensor is not None),
-        writes=(*activations, *(access(call, tensor) for tensor in written if tensor is not None)),
+        reads=tuple([access(call, tensor) for tensor in read.values() if tensor is not None]),
+        writes=(*activations, *[access(call, tensor) for tensor in written if tensor is not None]),
         activations=activations,
     )
 

@@ -67,8 +67,10 @@ class Call:
     def dtype(self) -> torch.dtype:
         """The dtype that is computed in: that of the first floating operand, else of the first."""
         operands = self.operands()
-        floating = (t.dtype for t in operands if t.is_floating_point() or t.is_complex())
-        return next(floating, operands[0].dtype if operands else self.out.dtype)
+        for tensor in operands:
+            if (dtype := tensor.dtype).is_floating_point or dtype.is_complex:
+                return dtype
+        return operands[0].dtype if operands else self.out.dtype
 
     def operands(self) -> Sequence[torch.Tensor]:
         """Each distinct tensor that goes in: the arguments, and for a module its parameters and buffers."""

@@ -24,6 +24,7 @@ __all__ = [
     "first_output_only",
     "first_outputs",
     "is_sparse",
+    "materialised",
     "nothing_moves",
     "overwrites",
     "reads_of",
@@ -85,7 +86,7 @@ def first_outputs(count: int) -> Callable[[Call], Traffic]:
 def overwrites(call: Call) -> Traffic:
     """A destination that is written without being read: `copy_`, `fill_`, random draws."""
     written = {id(tensor) for tensor in _written(call)}
-    new = _new(call, tensors_in(call.output))
+    new = materialised(call)
     return Traffic(
         reads=tuple(part for tensor in reads_of(call) if id(tensor) not in written for part in accesses(call, tensor)),
         writes=(*_in_place(call), *new),
@@ -95,7 +96,12 @@ def overwrites(call: Call) -> Traffic:
 
 def nothing_moves(call: Call) -> Traffic:
     """Memory is allocated, nothing is read or written: `empty`."""
-    return Traffic(activations=_new(call, tensors_in(call.output)))
+    return Traffic(activations=materialised(call))
+
+
+def materialised(call: Call) -> tuple[Access, ...]:
+    """The outputs that are new memory."""
+    return _new(call, tensors_in(call.output))
 
 
 def reads_only(*names: str) -> Callable[[Call], Traffic]:
