@@ -594,7 +594,7 @@ def test_ctrl_c_leaves_a_command_the_time_to_tidy_up(tmp_path: Path) -> None:
 
 # The scripts
 
-LAUNCHERS = ["bench", "check", "demo", "test"]
+LAUNCHERS = ["bench", "check", "demo", "test", "zoo"]
 
 
 def run_script(name: str, *words: str) -> subprocess.CompletedProcess[str]:
