@@ -36,6 +36,7 @@ LEVELS = {
     "torchcost.report": 8,
     "torchcost.specs": 8,
     "torchcost.api": 9,
+    "torchcost.torchinfo": 9,
     "torchcost.__init__": 10,
     "torchcost.cli": 11,
     "torchcost.__main__": 11,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torchcost.handlers.registry import handles as handles
     from torchcost.handlers.work import Work as Work
     from torchcost.report import Report as Report
+    from torchcost.torchinfo.drop_in import summary as summary
     from torchcost.tree.node import Node as Node
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ _HOMES = {
     "Work": "torchcost.handlers.work",
     "count": "torchcost.api",
     "handles": "torchcost.handlers.registry",
+    "summary": "torchcost.torchinfo.drop_in",
 }
 
 __all__ = sorted(_HOMES)

@@ -21,7 +21,7 @@ from torchcost.trace.execution import Backward, Execution, Mode, Run, observe
 from torchcost.trace.inputs import from_sizes, unpack
 from torchcost.trace.tracer import Tracer
 
-__all__ = ["CostCounter", "count"]
+__all__ = ["CostCounter", "count", "made_inputs"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,9 +66,7 @@ def count(
     elif inputs.args:
         raise ConfigurationError("Both args and input_size are given. Pass the inputs, or the sizes to make them from.")
     else:
-        default, place = _floating(model), _place(model, execution)
-        made = from_sizes(input_size, dtypes, place if device is None else device, default)
-        inputs = replace(inputs, args=made)
+        inputs = replace(inputs, args=made_inputs(model, input_size, dtypes, device, execution))
     report = Report(observe(model, inputs, Run(mode=mode, backward=backward, execution=execution)))
     return _strictly(report) if strict else report
 
@@ -174,6 +172,18 @@ class CostCounter:
 
     def _runs_here(self) -> bool:
         return self._thread == threading.get_ident()
+
+
+def made_inputs(
+    model: nn.Module,
+    input_size: Sequence[Any],
+    dtypes: Sequence[torch.dtype] | torch.dtype | None,
+    device: torch.device | str | None,
+    execution: Execution = "auto",
+) -> tuple[torch.Tensor, ...]:
+    """Seeded inputs for a model: of its dtype and beside its weights, if nothing else is asked for."""
+    place = _place(model, execution) if device is None else device
+    return from_sizes(input_size, dtypes, place, _floating(model))
 
 
 def _floating(model: nn.Module) -> torch.dtype:
