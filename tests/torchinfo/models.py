@@ -22,7 +22,7 @@ class Digits(nn.Module):
         self.conv1 = nn.Conv2d(1, 4, 5)
         self.conv2 = nn.Conv2d(4, 6, 3)
         self.drop = nn.Dropout2d()
-        self.fc1 = nn.Linear(6 * 4 * 4, 20)
+        self.fc1 = nn.Linear(6 * 5 * 5, 20)
         self.fc2 = nn.Linear(20, 10)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from torchcost.report import Report
 from torchcost.specs import Source, build, close_match, locate, one_line, told, told_at
 from torchcost.trace.inputs import Arguments
 
-__all__ = ["measure"]
+__all__ = ["Prepared", "measure", "prepare", "prepare_real"]
 
 Tell = Callable[[str], None]
 
@@ -38,11 +38,8 @@ def measure(request: Request, tell: Tell) -> Report:
     A model is built on the meta device and run on fakes, which needs no memory. One that needs real data is built again
     on the CPU and run for real; the counts are the same.
     """
-    _check(request)
-    source = locate(request.model, kwargs=request.kwargs, app_dir=request.app_dir)
-    model = _cast(build(source, device=_build_device(request), tell=tell), request)
-    inputs = _inputs(request, source, model, tell, fake=request.execution != "real")
-    _check_call(model, inputs)
+    prepared = prepare(request, tell)
+    source, model, inputs = prepared.source, prepared.model, prepared.inputs
     if request.execution != "auto":
         return _counted(model, inputs, request, request.execution)
     others = _live_fakes()
@@ -50,11 +47,37 @@ def measure(request: Request, tell: Tell) -> Report:
     if isinstance(outcome, Report):
         return outcome
     _check_real_run(source, model, inputs, outcome, others)
-    real = _real(source, model, request)
-    given = _inputs(request, source, real, lambda note: None, fake=False)
-    report = _counted(real, given, request, "real")
-    tell(f"'{source.name}' needs real data ({outcome.reason}); it was run for real on {_device(real, fake=False)}.")
+    real = prepare_real(request, prepared)
+    report = _counted(real.model, real.inputs, request, "real")
+    where = _device(real.model, fake=False)
+    tell(f"'{source.name}' needs real data ({outcome.reason}); it was run for real on {where}.")
     return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A requested model and its inputs."""
+
+    source: Source
+    model: nn.Module
+    inputs: Arguments
+
+
+def prepare(request: Request, tell: Tell) -> Prepared:
+    """The model as it is built for a run on fakes, or for a real one if that is asked for."""
+    _check(request)
+    source = locate(request.model, kwargs=request.kwargs, app_dir=request.app_dir)
+    model = _cast(build(source, device=_build_device(request), tell=tell), request)
+    inputs = _inputs(request, source, model, tell, fake=request.execution != "real")
+    _check_call(model, inputs)
+    return Prepared(source=source, model=model, inputs=inputs)
+
+
+def prepare_real(request: Request, prepared: Prepared) -> Prepared:
+    """The same model and inputs with data."""
+    model = _real(prepared.source, prepared.model, request)
+    inputs = _inputs(request, prepared.source, model, lambda note: None, fake=False)
+    return replace(prepared, model=model, inputs=inputs)
 
 
 def _check(request: Request) -> None:

@@ -87,6 +87,11 @@ def _complete_column(context: click.Context, parameter: click.Parameter, incompl
 )
 @click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
 @width_option()
+@click.option(
+    "--beside",
+    type=click.Choice(["torchinfo"]),
+    help="Print another tool's MACs of each row beside torchcost's, and why they differ.",
+)
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
 def summary(
     request: Request,
@@ -99,9 +104,13 @@ def summary(
     form: str | None,
     output: str | None,
     width: int | None,
+    beside: str | None,
     color: str,
 ) -> None:
     """Print what a model costs, for the whole model and for each module."""
+    if beside is not None:
+        _beside(request, width, output)
+        return
     view = View(depth=depth, fold=not no_fold, sort=sort, top=top, columns=_names(columns))
     output = None if output == console.STDOUT else output
     form = form or _form_of(output)
@@ -111,6 +120,16 @@ def summary(
     _say_notes(report, shown=form == "text" and output is None)
     options = {"units": units, **(_OPTIONS[form](width, color, output) if form in _OPTIONS else {})}
     console.write(import_module(f"torchcost.render.{form}").render(report, view, **options), output)
+
+
+def _beside(request: Request, width: int | None, output: str | None) -> None:
+    """The comparison with another tool, which is text and nothing else."""
+    console.check_output(output)
+    from torchcost.cli.beside import beside  # imports torch
+
+    options = _text_options(width, "never", None if output == console.STDOUT else output)
+    plain = options.get("ascii_only", False)
+    console.write(beside(request, width=options["width"], ascii_only=plain), output)
 
 
 def _names(columns: str) -> tuple[str, ...]:

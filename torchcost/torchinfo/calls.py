@@ -43,13 +43,14 @@ class Calls:
     def entered(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._learns or path not in self.structure:
             self.structure[path] = facts_of(module)
-        call = Call(path=path, taken=shown(args or kwargs), records=self._before)
+        call = Call(path=path, taken=shown(args or tuple(kwargs.values())), records=self._before)
         self._before = []
         self.calls.append(call)
         self._open.append(call)
         self._last[path] = call
         if self.structure[path].is_script:  # the modules in it run unseen
-            self.calls.extend(unrun(name for name in self.structure if name.startswith(f"{path}." if path else "")))
+            prefix = f"{path}." if path else ""
+            self.calls.extend(unrun(name for name in self.structure if name.startswith(prefix) and name != path))
 
     def counted(self, record: Record) -> None:
         if record.phase == "forward":

@@ -196,7 +196,7 @@ def layers_of(observation: Observation, modules: Mapping[str, nn.Module]) -> lis
         layer = LayerInfo(
             path=call.path,
             class_name=facts.type,
-            var_name=names[parent, facts.key] if call.path else facts.type,
+            var_name=names[parent, facts.key] if call.path else type(modules[""]).__name__,
             depth=depth,
             depth_index=at_depth[depth],
             module=modules.get(call.path),

@@ -57,9 +57,9 @@ def all_sizes(data: Any) -> Any:
         return torch.Size(data.shape)
     if isinstance(data, Mapping):
         return {name: all_sizes(value) for name, value in data.items()}
-    if isinstance(data, tuple) and hasattr(data, "_fields"):
-        return type(data)(*map(all_sizes, data))
-    return type(data)(map(all_sizes, data)) if isinstance(data, tuple | list) else data
+    if isinstance(data, tuple | list):
+        return list(map(all_sizes, data)) if isinstance(data, list) else tuple(map(all_sizes, data))
+    return data
 
 
 def nbytes_of(data: object) -> int:

@@ -57,7 +57,7 @@ class ModelStatistics:
         self.total_input = input_bytes if ran else None
         self.total_mult_adds = self.report.macs if ran else None
         self.total_output_bytes = _output_bytes(layers) if ran else None
-        self._tied = tied(self.report, observation.structure)
+        self.tied = tied(self.report, observation.structure)
 
     def __repr__(self) -> str:
         return self.text(self.formatting)
@@ -111,7 +111,7 @@ class ModelStatistics:
         for target, paths in self.report.uncounted.items():
             more = f" and {len(paths) - 3} more" if paths[3:] else ""
             yield f"Not counted: {target} in {', '.join(map(place, paths[:3]))}{more}"
-        for first, *others in self._tied:
+        for first, *others in self.tied:
             yield f"Counted once: {first} = {' = '.join(others)}"
         yield from (f"Note: {note}" for note in self.report.notes)
 

@@ -73,16 +73,14 @@ def pruned(model: nn.Module) -> dict[tuple[str, str], int]:
 
     The parameter is then called `weight_orig`, and a buffer `weight_mask` holds a 1 for each element that is left.
     """
-    return {
-        (path, name): int(mask.sum())
-        for path, module in named_modules(model)
-        for name in module._parameters
-        if name.endswith("_orig") and (mask := module._buffers.get(_mask(name))) is not None and not mask.is_meta
-    }
-
-
-def _mask(name: str) -> str:
-    return f"{name.removesuffix('_orig')}_mask"
+    left = {}
+    for path, module in named_modules(model):
+        masks = dict(module._buffers.items())  # TorchScript's modules have no plain dict
+        for name in dict(module._parameters.items()):
+            mask = masks.get(f"{name.removesuffix('_orig')}_mask") if name.endswith("_orig") else None
+            if mask is not None and not mask.is_meta:
+                left[path, name] = int(mask.sum())
+    return left
 
 
 def depth_of(path: str) -> int:
