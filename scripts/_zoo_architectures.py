@@ -405,7 +405,6 @@ TEXT = {"input_ids": (2, 16)}
 IMAGE = {"pixel_values": (2, 3, 32, 32)}
 LARGER = {"pixel_values": (2, 3, 64, 64)}
 FRAMES = {"input_features": (2, 32, 16)}
-BOXES = {"input_ids": (2, 16), "bbox": (2, 16, 4)}
 WORDS = [*range(3, 11)]
 SEEN = 90
 """The word that stands for a part of an image."""
@@ -438,7 +437,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     },
     "InternVLForConditionalGeneration": {**IMAGE, "input_ids": 2 * [[SEEN, *WORDS]]},
     "LasrForCTC": FRAMES,
-    "LiltModel": BOXES,
+    "LiltModel": {**TEXT, "bbox": 2 * [16 * [4 * [0]]]},
     "LlavaForConditionalGeneration": {**IMAGE, "input_ids": 2 * [[*16 * [SEEN], *WORDS]]},
     "LxmertModel": {**TEXT, "visual_feats": (2, 6, 24), "visual_pos": (2, 6, 4)},
     "MobileViTV2ForImageClassification": LARGER,

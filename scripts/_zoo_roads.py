@@ -9,7 +9,7 @@ import torch
 from _zoo_case import Subject
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.zoo.roads import Products, torchs_counter, unfused_attention
+from tests.zoo.roads import Products, torchs_counter, unfused_attention, without_onednn
 
 __all__ = ["LOOP", "LOOP_EXPERTS", "META", "REAL", "loop", "loop_by_expert", "on_meta", "real_by_expert"]
 
@@ -38,8 +38,7 @@ def loop_by_expert(subject: Subject) -> int:
 def real_by_expert(subject: Subject) -> int:
     """torch's own counter on a run that needs its data: attention, recurrence and experts as plain products."""
     model = one_by_one(subject.model)
-    plain = torch.backends.mkldnn.flags(enabled=False)
-    with torch.no_grad(), unfused_attention(), plain, FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), unfused_attention(), without_onednn(), FlopCounterMode(display=False) as counter:
         model(*subject.args, **subject.kwargs)
     flops: int = counter.get_total_flops()
     return flops // 2

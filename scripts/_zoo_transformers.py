@@ -81,15 +81,13 @@ def guessed(model: Any) -> dict[str, Tensor]:
 
 
 def filled(name: str, shape: Any) -> Tensor:
-    """Words for ids, ones for masks, empty boxes, noise for all else; a tensor's own figures where they are given."""
+    """Words for ids, ones for masks, noise for all else; a tensor's own figures where they are given."""
     if isinstance(shape, list):
         return torch.tensor(shape)
     if name.endswith("ids"):
         return 3 + torch.arange(torch.Size(shape).numel()).reshape(shape) % 90
     if name.endswith("mask"):
         return torch.ones(shape, dtype=torch.long)
-    if name == "bbox":
-        return torch.zeros(shape, dtype=torch.long)
     return torch.rand(shape)
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "unfused_attention",
     "vit",
     "whisper",
+    "without_onednn",
 ]
 
 aten = torch.ops.aten
@@ -99,6 +100,17 @@ def unfused_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+@contextmanager
+def without_onednn() -> Iterator[None]:
+    """Recurrent layers as the products they are, and not as one operator of a library."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
 def on_meta(value: Any) -> Any:
     """The tensors of a tuple, list or mapping, without their data."""
     return torch.utils._pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), value)
@@ -116,10 +128,7 @@ def published(weights: Any) -> float:
 
 
 class Products(TorchDispatchMode):
-    """MACs of a real run: the shapes of every convolution and matrix product that runs, multiplied.
-
-    oneDNN is off: its LSTM is one operator, of which the products do not show.
-    """
+    """MACs of a real run, recurrence in plain layers: the shapes of every convolution and product, multiplied."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +148,7 @@ class Products(TorchDispatchMode):
 
     @classmethod
     def of(cls, run: Callable[[], object]) -> int:
-        with torch.no_grad(), unfused_attention(), torch.backends.mkldnn.flags(enabled=False), cls() as counter:
+        with torch.no_grad(), unfused_attention(), without_onednn(), cls() as counter:
             run()
         return counter.macs
 

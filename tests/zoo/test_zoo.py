@@ -98,6 +98,14 @@ def test_a_called_module_with_a_matrix_and_no_macs_is_named_and_a_look_up_is_not
     assert list(measuring.silent_zeros(model, report)) == ["no MACs with Scale.table in 1"]
 
 
+def test_a_module_that_got_nothing_may_cost_nothing() -> None:
+    model = nn.ModuleList([nn.Linear(3, 2), nn.Linear(3, 2)])
+    with torchcost.CostCounter(model) as counter:
+        model[0](torch.ones(0, 3))
+        model[1](torch.ones(1, 3))
+    assert list(measuring.silent_zeros(model, counter.report)) == []
+
+
 def test_a_model_without_macs_is_named() -> None:
     report = torchcost.count(nn.ReLU(), torch.ones(3))
     assert list(measuring.silent_zeros(nn.ReLU(), report)) == ["the model has no MACs"]
@@ -200,3 +208,33 @@ def test_work_that_does_not_answer_says_why(
 def test_work_that_wants_too_much_memory_is_refused_it(run: Callable[..., Any]) -> None:
     with pytest.raises(process.StoppedError, match="MemoryError"):
         run(bytearray, 5 * 2**30)
+
+
+# A part of the zoo; scripts/zoo runs all of it
+
+PART = {
+    "torchvision": """
+        lraspp_mobilenet_v3_large/COCO_WITH_VOC_LABELS_V1 quantized_shufflenet_v2_x0_5/IMAGENET1K_FBGEMM_V1
+        r3d_18/KINETICS400_V1 regnet_y_400mf/IMAGENET1K_V2 ssdlite320_mobilenet_v3_large/COCO_V1
+    """,
+    "timm": "efficientvim_m1 gmlp_ti16_224 halonet_h1 lcnet_050 mambaout_femto pit_ti_224",
+    "transformers": """
+        ASTModel BloomForCausalLM DeepseekV3ForCausalLM DeformableDetrForObjectDetection EncodecModel FunnelForMaskedLM
+        Gemma3ForCausalLM GptOssForCausalLM JambaForCausalLM KimiLinearForCausalLM LEDForConditionalGeneration
+        LongformerForMaskedLM LxmertModel Mamba2ForCausalLM PaliGemmaForConditionalGeneration
+        Qwen2VLForConditionalGeneration Qwen3NextForCausalLM ReformerModelWithLMHead RTDetrForObjectDetection
+        RwkvForCausalLM SegformerForImageClassification Swinv2ForImageClassification UdopForConditionalGeneration
+        Wav2Vec2ForCTC
+    """,
+}
+
+
+@pytest.mark.parametrize("name", [f"{library}:{name}" for library, names in PART.items() for name in names.split()])
+def test_a_model_is_exact_by_a_road_that_is_not_ours(name: str) -> None:
+    result = measuring.measure(cases[name])
+    assert (result.verdict, result.faults) == ("exact", [])
+
+
+def test_the_part_has_something_of_each_kind() -> None:
+    part = {cases[f"{library}:{name}"].kind for library, names in PART.items() for name in names.split()}
+    assert part | {"flow", "time series"} == {case.kind for case in cases.values()}
