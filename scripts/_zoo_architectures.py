@@ -237,6 +237,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     "Ernie4_5_MoeForCausalLM": {"moe_k": 2},
     "EsmcForMaskedLM": OWN_KEYS,
     "FlaubertWithLMHeadModel": {"emb_dim": 32},
+    "GPT2LMHeadModel": {"n_inner": 128},
     "GPTJForCausalLM": {"rotary_dim": 4},
     "GPTNeoForCausalLM": {"attention_types": [[["global", "local"], 1]]},
     "Glm4MoeLiteForCausalLM": OWN_KEYS,

@@ -13,13 +13,30 @@ from typing import Any
 import torch
 import transformers
 from _zoo_architectures import ARCHITECTURES, FLAWS, INPUTS, REASONS, SIZES, SMALL
-from _zoo_case import Case, Subject
+from _zoo_case import Case, Road, Subject
 from _zoo_roads import LOOP_EXPERTS, META, REAL, loop_by_expert, on_meta, real_by_expert
 from torch import Tensor
+
+from tests.zoo.roads import gpt2, llama, mamba, mixtral, vit, whisper
 
 __all__ = ["cases"]
 
 BATCH, WORDS, TARGET = 2, 16, 8
+
+BY_HAND = "formula by hand over the configuration"
+
+FORMULAS: Mapping[str, Callable[[Any], int]] = {
+    "GPT2LMHeadModel": lambda config: gpt2(config, BATCH, WORDS),
+    "GemmaForCausalLM": lambda config: llama(config, BATCH, WORDS),
+    "LlamaForCausalLM": lambda config: llama(config, BATCH, WORDS),
+    "MambaForCausalLM": lambda config: mamba(config, BATCH, WORDS),
+    "MistralForCausalLM": lambda config: llama(config, BATCH, WORDS),
+    "MixtralForCausalLM": lambda config: mixtral(config, BATCH, WORDS),
+    "Qwen3ForCausalLM": lambda config: llama(config, BATCH, WORDS),
+    "Qwen2ForCausalLM": lambda config: llama(config, BATCH, WORDS),
+    "ViTForImageClassification": lambda config: vit(config, BATCH, config.num_labels),
+    "WhisperForConditionalGeneration": lambda config: whisper(config, BATCH, 2 * WORDS, TARGET),
+}
 
 
 def cases() -> Iterator[Case]:
@@ -33,10 +50,17 @@ def case(kind: str, name: str) -> Case:
         name=f"transformers:{name}",
         kind=kind,
         make=lambda: made(name),
-        roads={META: on_meta, REAL: real_by_expert, LOOP_EXPERTS: loop_by_expert},
+        roads={**formula(name), META: on_meta, REAL: real_by_expert, LOOP_EXPERTS: loop_by_expert},
         flaws=FLAWS.get(name, {}),
         reason=REASONS.get(name, ""),
     )
+
+
+def formula(name: str) -> dict[str, Road]:
+    """What the paper's formula makes of the configuration, where there is one."""
+    if name not in FORMULAS:
+        return {}
+    return {BY_HAND: lambda subject: FORMULAS[name](subject.model.config)}
 
 
 def made(name: str) -> Subject:

@@ -179,8 +179,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Work in a process of its own, which has to find the machinery too."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
 
-    def run(work: Callable[[Any], Any], name: Any, *, seconds: float = 60) -> Any:
-        return process.Workshop(work, process.Limits(seconds=seconds, gib=4)).run(name)
+    def run(work: Callable[[Any], Any], name: Any, *, seconds: float = 60, gib: float = 4) -> Any:
+        preload = zoo.PRELOAD if work is zoo.work else ()
+        return process.Workshop(work, process.Limits(seconds=seconds, gib=gib), preload).run(name)
 
     return run
 
@@ -238,3 +239,15 @@ def test_a_model_is_exact_by_a_road_that_is_not_ours(name: str) -> None:
 def test_the_part_has_something_of_each_kind() -> None:
     part = {cases[f"{library}:{name}"].kind for library, names in PART.items() for name in names.split()}
     assert part | {"flow", "time series"} == {case.kind for case in cases.values()}
+
+
+@pytest.mark.zoo
+@pytest.mark.parametrize("name", cases)
+def test_every_model_is_exact_or_says_why_not(name: str, run: Callable[..., Any]) -> None:
+    result = run(zoo.work, name, seconds=300, gib=12)
+    assert result.fine, result.faults
+
+
+@pytest.mark.zoo
+def test_every_family_of_timm_has_a_model() -> None:
+    assert set(load("_zoo_timm").FAMILIES) == set(pytest.importorskip("timm").list_modules())
