@@ -443,3 +443,105 @@ def long_names() -> nn.Module:
     """A name that makes the first column wider."""
     kind = type("AnExceedinglyLongNameForSomethingQuiteShortIndeed", (nn.Linear,), {})
     return nn.Sequential(nn.Sequential(kind(3, 3)))
+
+
+class Upsamples(nn.Module):
+    """A transposed convolution with a stride, grouped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(x)
+
+
+class Cells(nn.Module):
+    """A cell of a recurrent network in a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(x.shape[0], 4)
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return state
+
+
+class Pairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = nn.Bilinear(3, 4, 5)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.pair(x, y)
+
+
+class Residual(nn.Module):
+    """A block with a shortcut, norms and a layer that only resizes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+        self.shortcut = nn.Conv2d(2, 4, 1, stride=2, bias=False)
+        self.norm = nn.GroupNorm(2, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.norm(self.body(x) + self.shortcut(x)), scale_factor=2.0)
+
+
+class Counts(nn.Module):
+    """Bags of words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(12, 4)
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.fc(self.bag(words))
+
+
+class Highway(nn.Module):
+    """A gate made of bare parameters, a buffer, and a layer within a list within a mapping."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(torch.zeros(5, 5))
+        self.register_buffer("shift", torch.zeros(5))
+        self.paths = nn.ModuleDict({"deep": nn.ModuleList([nn.Linear(5, 5, bias=False)])})
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(F.linear(x, self.gate))
+        return gate * self.paths["deep"][0](x) + self.shift
+
+
+def volume() -> nn.Module:
+    """Convolutions in three dimensions, depthwise and pointwise."""
+    return nn.Sequential(nn.Conv3d(4, 4, (1, 3, 3), groups=4), nn.InstanceNorm3d(4, affine=True), nn.Conv3d(4, 2, 1))
+
+
+def rows_of_rows() -> nn.Module:
+    """Linear layers on inputs of four dimensions."""
+    return nn.Sequential(nn.Linear(6, 4), nn.GELU(), nn.Linear(4, 6, bias=False), nn.LayerNorm(6))
+
+
+def encoder() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False)
+
+
+def normed() -> nn.Module:
+    """A layer whose weight is computed from two others."""
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)), nn.Softmax(dim=1))
+
+
+def scripted() -> nn.Module:
+    model: nn.Module = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))))
+    return model
+
+
+def on_meta() -> nn.Module:
+    with torch.device("meta"):
+        return Digits()

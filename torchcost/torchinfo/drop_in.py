@@ -83,7 +83,8 @@ def summary(
     if not has_input:
         observation = of_structure(model)
     elif cache_forward_pass:
-        made_from = (input_size, batch_dim, dtypes, kwargs) if input_size is not None else (inputs.arguments,)
+        given_inputs = inputs.arguments.args, inputs.arguments.kwargs
+        made_from = (input_size, batch_dim, dtypes, kwargs) if input_size is not None else given_inputs
         observation = _cached(model, inputs, options.mode, place, made_from)
     else:
         observation = of_run(model, inputs.arguments, mode=options.mode, device=place)

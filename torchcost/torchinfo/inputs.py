@@ -49,7 +49,7 @@ def given(
         shapes = [_batched(size, batch_dim) for size in sizes]
         arguments = Arguments(args=made_inputs(model, shapes, dtypes, device))
     else:
-        sizes, arguments = all_sizes(input_data), _arguments(input_data)
+        sizes, arguments = all_sizes([] if input_data is None else input_data), _arguments(input_data)
     nbytes = nbytes_of((arguments.args, arguments.kwargs))
     return Given(arguments=replace(arguments, kwargs={**arguments.kwargs, **kwargs}), sizes=sizes, nbytes=nbytes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,7 @@ from torchcost.record import ParameterEntry, Record
 from torchcost.report import Report
 from torchcost.torchinfo.calls import Call
 from torchcost.torchinfo.structure import PARAMETERS, Facts, KernelSize, depth_of
-from torchcost.tree.node import Node, sum_costs
+from torchcost.tree.node import sum_costs
 
 __all__ = ["Held", "LayerInfo", "Observation", "layers_of"]
 
@@ -32,10 +32,13 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """A parameter as a module above it names it; `key` tells distinct tensors, `elements` are what pruning left."""
+    """A parameter as a module above it names it; `elements` are what pruning left.
+
+    `homes` are the modules on the way down to it, by key: to each that holds it, if several do.
+    """
 
     name: str
-    key: int
+    homes: frozenset[int]
     elements: int
     nbytes: int
     trainable: bool
@@ -47,7 +50,7 @@ class LayerInfo:
     """A row: torchinfo's attributes of it, and the records of its own cost.
 
     `macs`, `cost` and `records` are of this call alone; `cost` takes in the rows below it, `own` does not. `rows` are
-    all rows of the summary, this one at `index`.
+    all rows of the summary, this one at `index`; `listed` are their modules, by key.
     """
 
     path: str
@@ -71,6 +74,7 @@ class LayerInfo:
     ran: bool
     rows: Sequence[LayerInfo]
     index: int
+    listed: Set[int]
 
     def __repr__(self) -> str:
         return f"{self.class_name}: {self.depth}"
@@ -111,9 +115,8 @@ class LayerInfo:
 
     @cached_property
     def leftover(self) -> tuple[Held, ...]:
-        """Its parameters that no row below it has."""
-        below = {held.key for child in self.children for held in child.parameters}
-        return tuple(held for held in self.parameters if held.key not in below)
+        """Its parameters that no row of a module inside it shows."""
+        return tuple(held for held in self.parameters if held.homes.isdisjoint(self.listed))
 
     def leftover_params(self) -> int:
         return sum(held.elements for held in self.leftover)
@@ -215,6 +218,7 @@ def layers_of(observation: Observation, modules: Mapping[str, nn.Module]) -> lis
             ran=observation.ran,
             rows=rows,
             index=index,
+            listed=seen,
         )
         seen.add(facts.key)
         rows.append(layer)
@@ -234,27 +238,29 @@ def _last_names(structure: Mapping[str, Facts]) -> dict[tuple[str, int], str]:
 
 def _held(path: str, observation: Observation) -> Iterator[Held]:
     """The distinct parameters of a module and of those in it, parents' first."""
-    seen: set[int] = set()
-    prefix = f"{path}." if path else ""
-    for node, entry in _entries(observation.report[path]) if path in observation.report else ():
-        if entry.key in seen:
-            continue
-        seen.add(entry.key)
-        left = observation.pruned.get((node.path, entry.name))
-        facts = observation.structure.get(node.path)
-        own_name = entry.name if left is None else entry.name.removesuffix("_orig")
+    holders: dict[int, list[tuple[str, ParameterEntry]]] = {}
+    for node in observation.report[path].walk() if path in observation.report else ():
+        for entry in node.entry.parameters:
+            if entry.kind in PARAMETERS:
+                holders.setdefault(entry.key, []).append((node.path, entry))
+    for held in holders.values():
+        home, entry = held[0]
+        left = observation.pruned.get((home, entry.name), entry.elements)
+        inside = home[len(path) :].lstrip(".")
+        name = entry.name.removesuffix("_orig") if (home, entry.name) in observation.pruned else entry.name
         yield Held(
-            name=f"{node.path}.".removeprefix(prefix) + own_name if node.path != path else own_name,
-            key=entry.key,
-            elements=entry.elements if left is None else left,
-            nbytes=entry.nbytes if left is None else entry.nbytes // entry.elements * left,
+            name=f"{inside}.{name}" if inside else name,
+            homes=frozenset(key for home, _ in held for key in _way(path, home, observation.structure)),
+            elements=left,
+            nbytes=entry.nbytes // entry.elements * left if entry.elements else 0,
             trainable=entry.kind == "trainable",
-            shape=facts.shapes.get(entry.name, ()) if facts is not None else (),
+            shape=observation.structure[home].shapes.get(entry.name, ()) if home in observation.structure else (),
         )
 
 
-def _entries(node: Node) -> Iterator[tuple[Node, ParameterEntry]]:
-    for below in node.walk():
-        for entry in below.entry.parameters:
-            if entry.kind in PARAMETERS:
-                yield below, entry
+def _way(path: str, home: str, structure: Mapping[str, Facts]) -> Iterator[int]:
+    """The modules below `path` down to `home`."""
+    while len(home) > len(path):
+        if home in structure:
+            yield structure[home].key
+        home = home.rpartition(".")[0]
