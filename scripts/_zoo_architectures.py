@@ -459,7 +459,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "VJEPA2Model": {"pixel_values_videos": (1, 4, 3, 32, 32)},
     "ViltModel": {**TEXT, **IMAGE, "attention_mask": (2, 16)},
 }
-"""Inputs by name: a shape, or a list of figures."""
+"""Inputs by name: a shape, or a list of figures. A generator that is not named here reads a text without images."""
 
 FLAWS: Mapping[str, Mapping[str, str]] = {}
 """Roads that are known to be wrong on a model, and why."""
