@@ -72,7 +72,9 @@ def test_equal_layers_stand_apart_by_path_and_together_by_price() -> None:
 
 
 CASES = {name: lambda name=name: of_example(name) for name in EXAMPLES} | {
-    name: trap.build for name, trap in TRAPS.items() if name != "forward_raises"
+    name: trap.build
+    for name, trap in TRAPS.items()
+    if name not in ("forward_raises", "threads_inside")  # whose threads end in any order
 }
 
 
