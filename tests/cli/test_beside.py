@@ -47,7 +47,7 @@ def test_a_model_that_needs_data_is_run_for_real(run: Command) -> None:
     result = run("summary", "nets.py:branching", "--input", "2,8", "--beside", "torchinfo")
     assert result.exit_code == 0
     assert "  Linear (0): 1-1             72         64          +8  a bias counts" in result.stdout
-    assert result.stderr.startswith("torchcost: note: run for real, since on meta aten._local_scalar_dense in the root")
+    assert result.stderr.startswith("torchcost: note: run for real, since on meta aten._local_scalar_dense.default")
 
 
 def test_the_table_can_go_to_a_file(run: Command) -> None:
