@@ -66,7 +66,7 @@ MESSAGES = [
         {"col_names": ["output_size", "num_params", "flops"]},
         "Only a run fills output_size, flops, and there is no input to run on. Give one: input_size=(1, 3, 224, 224)",
     ),
-    ({"input_size": SIZE, "input_data": torch.rand(SIZE)}, "Both input_size and input_data are given. Leave one"),
+    ({"input_size": SIZE, "input_data": torch.ones(SIZE)}, "Both input_size and input_data are given. Leave one"),
     ({"input_size": []}, "input_size=[] holds a size below 1, or none. Write input_size=(1, 3, 224, 224)."),
     ({"input_size": (1, -1, 28, 28)}, "input_size=(1, -1, 28, 28) holds a size below 1"),
     ({"input_size": [(1, 1, 28, 28), (0, 2)]}, "holds a size below 1"),
@@ -93,15 +93,15 @@ REFUSED_BY_BOTH = [
     {"verbose": 3},
     {"col_width": 0},
     {"col_names": ["output_size"]},
-    {"input_size": SIZE, "input_data": torch.rand(SIZE)},
+    {"input_size": SIZE, "input_data": torch.ones(SIZE)},
     {"input_size": []},
     {"input_size": (1, -1, 28, 28)},
     {"input_size": 28},
     {"input_size": "28"},
-    {"input_size": torch.rand(2)},
+    {"input_size": torch.ones(2)},
     {"input_size": {0: 1}},
     {"input_size": (1, 2)},
-    {"input_data": torch.rand(2, 3, 4)},
+    {"input_data": torch.ones(2, 3, 4)},
 ]
 
 
