@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from torch import nn
@@ -35,6 +36,7 @@ class Calls:
     def __init__(self, structure: Mapping[str, Facts], *, learns: bool) -> None:
         self.structure = dict(structure)
         self.calls: list[Call] = []
+        self._lock = Lock()  # modules may run in several threads
         self._learns = learns
         self._open: list[Call] = []
         self._last: dict[str, Call] = {}
@@ -43,24 +45,28 @@ class Calls:
     def entered(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._learns or path not in self.structure:
             self.structure[path] = facts_of(module)
-        call = Call(path=path, taken=shown(args or tuple(kwargs.values())), records=self._before)
-        self._before = []
-        self.calls.append(call)
-        self._open.append(call)
-        self._last[path] = call
-        if self.structure[path].is_script:  # the modules in it run unseen
-            prefix = f"{path}." if path else ""
-            self.calls.extend(unrun(name for name in self.structure if name.startswith(prefix) and name != path))
+        taken = shown(args or tuple(kwargs.values()))
+        with self._lock:
+            call, self._before = Call(path=path, taken=taken, records=self._before), []
+            self.calls.append(call)
+            self._open.append(call)
+            self._last[path] = call
+            if self.structure[path].is_script:  # the modules in it run unseen
+                prefix = f"{path}." if path else ""
+                self.calls.extend(unrun(name for name in self.structure if name.startswith(prefix) and name != path))
 
     def counted(self, record: Record) -> None:
         if record.phase == "forward":
-            self._records_of(record.path).append(record)
+            with self._lock:
+                self._records_of(record.path).append(record)
 
     def left(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        call = next((call for call in reversed(self._open) if call.path == path), None)
-        if call is not None:
-            self._open.remove(call)
-            call.given, call.executed = shown(output), True
+        given = shown(output)
+        with self._lock:
+            call = next((call for call in reversed(self._open) if call.path == path), None)
+            if call is not None:
+                self._open.remove(call)
+                call.given, call.executed = given, True
 
     @property
     def failed(self) -> Call | None:
