@@ -98,5 +98,5 @@ def test_a_missing_torchinfo_says_how_to_get_it(run: Command, monkeypatch: pytes
 def test_a_forward_that_fails_is_one_line(run: Command) -> None:
     result = run("summary", "nets.py:plain", "--input", "2,9", "--beside", "torchinfo")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "Failed to run Sequential: forward failed in '0' (Linear), called with [2, 9]" in result.stderr
+    assert "Failed to run Sequential: forward failed in '0' (Linear), called with float32[2, 9]" in result.stderr
     assert result.stderr.endswith("Change them with --input or --inputs.\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import pytest
 import torch
 import torchinfo
@@ -66,6 +69,62 @@ def test_a_container_that_comes_again_is_the_same_one_and_holds_nothing_itself()
         ["├─ModuleList: 1-4", "(recursive)"],
     ]
     assert [row[1] for row in rows[2::2]] == ["6"] * 4
+
+
+class Between(nn.Module):
+    """Leaves a list within a mapping for another layer, and comes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = nn.ModuleDict({"rows": nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)])})
+        self.act = nn.Tanh()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second = self.box["rows"]
+        return second(self.act(first(x)))
+
+
+def test_each_container_around_a_call_is_shown_again_after_another_layer() -> None:
+    assert shown(Between(), "num_params", input_size=(1, 2))[4:] == [
+        ["├─Tanh: 1-2", "--"],
+        ["├─ModuleDict: 1-3", "(recursive)"],
+        ["│    └─ModuleList: 2-2", "(recursive)"],
+        ["│    │    └─Linear: 3-2", "6"],
+    ]
+
+
+class Threads(nn.Module):
+    """Runs two layers in threads of their own, at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 4), nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 6))
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda layer: layer(x) @ layer(x).mT, (self.a, self.b)))
+
+
+def test_calls_in_threads_have_rows_with_their_own_products() -> None:
+    result = torchcost.summary(Threads(), (2, 3), verbose=0)
+    counted = sorted((row.class_name, row.own.macs) for row in result.summary_list if row.own.macs)
+    assert counted == [  # how often a container is shown again depends on which thread is first
+        *[("Linear", 2 * 3 * 4)] * 2,
+        *[("Linear", 2 * 3 * 5)] * 2,
+        *[("Linear", 2 * 5 * 6)] * 2,
+        ("Threads", 2 * 2 * 4 + 2 * 2 * 6),
+    ]
+
+
+def test_a_call_whose_failure_forward_catches_has_a_row_and_no_output() -> None:
+    class Catches(m.Bare):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with suppress(RuntimeError):
+                self.fc(x[:, 1:])
+            return self.fc(x)
+
+    rows = torchcost.summary(Catches(), (2, 7), verbose=0).summary_list
+    assert [(row.executed, row.output_size, row.own.macs) for row in rows[1:]] == [(False, [], 0), (True, [2, 4], 56)]
 
 
 class Partly(nn.Module):

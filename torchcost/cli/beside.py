@@ -17,13 +17,11 @@ from torchcost.errors import ConfigurationError, FakeExecutionError
 from torchcost.render.cells import AT_LEAST
 from torchcost.render.signs import ascii_only as as_ascii, printable
 from torchcost.specs import check_spec
-from torchcost.torchinfo.beside import Comparison, Line, compare, torchinfo
+from torchcost.torchinfo.beside import Comparison, Line, compare, installed_torchinfo
 from torchcost.torchinfo.settings import Mode
 from torchcost.units import MISSING
 
-__all__ = ["TOOLS", "beside"]
-
-TOOLS = ("torchinfo",)
+__all__ = ["beside"]
 
 _NOT_FOR = ("depth", "columns", "sort", "top", "no_fold", "units", "form", "color", "backward", "strict")
 _ENDLESS = 1_000_000
@@ -37,7 +35,7 @@ def beside(request: Request, *, width: int | None, ascii_only: bool) -> str:
             raise ConfigurationError(f"--{option} changes nothing beside torchinfo. Leave it out.")
     if request.is_saved:
         raise ConfigurationError(f"torchinfo needs the model itself, not {request.model}. Type module:attr.")
-    torchinfo()
+    installed_torchinfo()
     check_spec(request.model)
     with (
         console.progress(f"Measuring {request.model}"),

@@ -27,7 +27,7 @@ from torchcost.trace.copies import copied
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.paths import named_modules, unwrap
 
-__all__ = ["Comparison", "Line", "Part", "compare", "torchinfo"]
+__all__ = ["Comparison", "Line", "Part", "compare", "installed_torchinfo"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Comparison:
     failure: str = ""
 
 
-def torchinfo() -> Any:
+def installed_torchinfo() -> Any:
     """The installed torchinfo; raises ConfigurationError where there is none."""
     try:
         import torchinfo as installed
@@ -74,7 +74,7 @@ def torchinfo() -> Any:
 
 def compare(model: nn.Module, arguments: Arguments, *, mode: Mode = Mode.EVAL) -> Comparison:
     """Both tools on the same model and inputs, torchinfo on a copy, since it changes what it measures."""
-    installed, model = torchinfo(), unwrap(model)
+    installed, model = installed_torchinfo(), unwrap(model)
     observation = of_run(model, arguments, mode=mode, device=None)
     layers = layers_of(observation, dict(named_modules(model)))
     options = settings.read(

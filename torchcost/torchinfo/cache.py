@@ -7,7 +7,7 @@ look at is compared. What cannot be compared counts as changed.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torchcost.handlers.call import is_holder
 from torchcost.torchinfo.layers import Observation
 from torchcost.trace.paths import named_modules
 
-__all__ = ["Fingerprint", "clear_cached_forward_pass", "fingerprint", "keep", "kept"]
+__all__ = ["clear_cached_forward_pass", "kept"]
 
 Fingerprint = tuple[Any, ...]
 
@@ -26,16 +26,14 @@ _COMPARED = (bool, int, float, complex, str, bytes, type(None), torch.dtype, tor
 _kept: dict[int, tuple[weakref.ref[nn.Module], Fingerprint, Observation]] = {}
 
 
-def kept(model: nn.Module, state: Fingerprint) -> Observation | None:
-    """The run of a model in this state, if it is kept."""
-    reference, before, observation = _kept.get(id(model), (None, (), None))
-    return observation if reference is not None and reference() is model and before == state else None
-
-
-def keep(model: nn.Module, state: Fingerprint, observation: Observation) -> None:
-    """Keeps the last run of a model, as long as the model lives."""
-    number = id(model)
-    _kept[number] = (weakref.ref(model, lambda reference: _kept.pop(number, None)), state, observation)
+def kept(model: nn.Module, given: object, observe: Callable[[], Observation]) -> Observation:
+    """The last run of a model, if both are as they were; else a new one, kept as long as the model lives."""
+    reference, before, observation = _kept.get(id(model), (None, None, None))
+    if observation is None or reference is None or reference() is not model or before != _fingerprint(model, given):
+        observation, number = observe(), id(model)
+        gone = weakref.ref(model, lambda reference: _kept.pop(number, None))
+        _kept[number] = gone, _fingerprint(model, given), observation
+    return observation
 
 
 def clear_cached_forward_pass() -> None:
@@ -43,11 +41,11 @@ def clear_cached_forward_pass() -> None:
     _kept.clear()
 
 
-def fingerprint(model: nn.Module, *given: object) -> Fingerprint:
+def _fingerprint(model: nn.Module, given: object) -> Fingerprint:
     """What a run of `model` on what is `given` depends on, in a form that holds none of it."""
     seen: set[int] = set()
     modules = tuple((path, _pin(module), _frozen(vars(module), seen)) for path, module in named_modules(model))
-    return modules, tuple(_frozen(value, seen) for value in given)
+    return modules, _frozen(given, seen)
 
 
 class _Pinned:

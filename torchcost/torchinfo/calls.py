@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
 
@@ -44,7 +44,7 @@ class Calls:
 
     def entered(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._learns or path not in self.structure:
-            self.structure[path] = facts_of(module)
+            self._learn(path, facts_of(module))
         taken = shown(args or tuple(kwargs.values()))
         with self._lock:
             call, self._before = Call(path=path, taken=taken, records=self._before), []
@@ -68,10 +68,10 @@ class Calls:
                 self._open.remove(call)
                 call.given, call.executed = given, True
 
-    @property
-    def failed(self) -> Call | None:
-        """The innermost call that an exception left."""
-        return self._open[-1] if self._open else None
+    def _learn(self, path: str, facts: Facts) -> None:
+        """What a module has become; a copy keeps the key of what it stands for."""
+        known = self.structure.get(path)
+        self.structure[path] = facts if known is None else replace(facts, key=known.key)
 
     def _records_of(self, path: str) -> list[Record]:
         """Those of the innermost running call of a path; a hook may work for a parent whose call is over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 import numpy as np
@@ -12,10 +13,10 @@ from torch import nn
 
 from torchcost.errors import ConfigurationError
 from torchcost.torchinfo import cache, settings
-from torchcost.torchinfo.inputs import Given, given
-from torchcost.torchinfo.layers import Observation, layers_of
+from torchcost.torchinfo.inputs import given
+from torchcost.torchinfo.layers import layers_of
 from torchcost.torchinfo.observation import of_run, of_structure
-from torchcost.torchinfo.settings import Mode, Verbosity
+from torchcost.torchinfo.settings import Verbosity
 from torchcost.torchinfo.statistics import ModelStatistics
 from torchcost.trace.paths import named_modules, unwrap
 
@@ -80,30 +81,18 @@ def summary(
         device=place,
         kwargs=kwargs,
     )
+    observe = partial(of_run, model, inputs.arguments, mode=options.mode, device=place)
     if not has_input:
         observation = of_structure(model)
     elif cache_forward_pass:
-        given_inputs = inputs.arguments.args, inputs.arguments.kwargs
-        made_from = (input_size, batch_dim, dtypes, kwargs) if input_size is not None else given_inputs
-        observation = _cached(model, inputs, options.mode, place, made_from)
+        observation = cache.kept(model, (options.mode, place, inputs.origin), observe)
     else:
-        observation = of_run(model, inputs.arguments, mode=options.mode, device=place)
+        observation = observe()
     layers = layers_of(observation, dict(named_modules(unwrap(model))))
     statistics = ModelStatistics(observation, layers, options, inputs.sizes, inputs.nbytes)
     if options.verbose > Verbosity.QUIET and sys.stdout is not None:
         print(_encodable(statistics, sys.stdout))
     return statistics
-
-
-def _cached(
-    model: nn.Module, inputs: Given, mode: Mode, device: torch.device | None, made_from: tuple[Any, ...]
-) -> Observation:
-    state = cache.fingerprint(model, mode, device, *made_from)
-    observation = cache.kept(model, state)
-    if observation is None:
-        observation = of_run(model, inputs.arguments, mode=mode, device=device)
-        cache.keep(model, cache.fingerprint(model, mode, device, *made_from), observation)
-    return observation
 
 
 def _default_verbosity() -> Verbosity:

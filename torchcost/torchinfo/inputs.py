@@ -21,11 +21,15 @@ __all__ = ["Given", "given", "placed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """The inputs of a run; `sizes` and `nbytes` are of those that are no keyword arguments of `summary`."""
+    """The inputs of a run; `sizes` and `nbytes` are of those that are no keyword arguments of `summary`.
+
+    `origin` is what the user gave: equal ones make equal inputs.
+    """
 
     arguments: Arguments
     sizes: Any
     nbytes: int
+    origin: tuple[Any, ...]
 
 
 def given(
@@ -50,8 +54,12 @@ def given(
         arguments = Arguments(args=made_inputs(model, shapes, dtypes, device))
     else:
         sizes, arguments = all_sizes([] if input_data is None else input_data), _arguments(input_data)
-    nbytes = nbytes_of((arguments.args, arguments.kwargs))
-    return Given(arguments=replace(arguments, kwargs={**arguments.kwargs, **kwargs}), sizes=sizes, nbytes=nbytes)
+    return Given(
+        arguments=replace(arguments, kwargs={**arguments.kwargs, **kwargs}),
+        sizes=sizes,
+        nbytes=nbytes_of((arguments.args, arguments.kwargs)),
+        origin=(input_size, input_data, batch_dim, dtypes, kwargs),
+    )
 
 
 def placed(arguments: Arguments, device: torch.device | None) -> Arguments:

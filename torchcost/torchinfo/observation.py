@@ -9,7 +9,6 @@ from torch import nn
 
 from torchcost.api import CostCounter
 from torchcost.errors import MeasurementError, ModelError, TorchCostError
-from torchcost.record import place
 from torchcost.report import Report
 from torchcost.torchinfo.calls import Calls, unrun, with_containers
 from torchcost.torchinfo.inputs import placed
@@ -23,6 +22,8 @@ from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import unwrap
 
 __all__ = ["of_run", "of_structure"]
+
+_NOTE = "torchcost: "
 
 
 def of_structure(model: nn.Module) -> Observation:
@@ -71,16 +72,13 @@ def _is_on(place: torch.device, device: torch.device) -> bool:
 
 
 def _failure(error: Exception, model: str, calls: Calls) -> str:
-    """Where forward failed, on what, and what had run until then."""
-    call = calls.failed
-    where = ""
-    if call is not None:
-        size = list(call.taken.size) or "no tensor"
-        where = f" in {place(call.path)} ({calls.structure[call.path].type}), called with {size}"
-    done = ", ".join(_named(path, calls.structure) for path in (c.path for c in calls.calls if c.executed))
+    """Where forward failed and on what, by the note that the run left on the exception, and what had run until then."""
+    notes = (note.partition(". ")[0] for note in getattr(error, "__notes__", ()) if note.startswith(_NOTE))
+    where = next(notes, f"{_NOTE}forward failed").removeprefix(_NOTE)
+    done = ", ".join(_named(call.path, calls.structure) for call in calls.calls if call.executed)
     return (
-        f"Failed to run {model}: forward failed{where}: {type(error).__name__}: {error}. "
-        f"Executed layers up to: [{done}]. Check input_size or input_data against its forward."
+        f"Failed to run {model}: {where}: {type(error).__name__}: {error}. Executed layers up to: [{done}]. "
+        "Check input_size or input_data against its forward."
     )
 
 
