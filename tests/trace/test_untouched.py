@@ -362,6 +362,17 @@ def test_what_forward_does_to_the_models_tensors_is_undone(deed: Callable[[Any, 
     assert state(net) == before
 
 
+def test_a_buffer_of_a_tensor_type_of_the_users_keeps_no_other_tensor_from_being_put_back() -> None:
+    class Marked(torch.Tensor):
+        """A tensor of another type, which runs torch's operators."""
+
+    net = Does(replaces_data)
+    net.register_buffer("scale", torch.ones(1).as_subclass(Marked))
+    before = state(net)
+    torchcost.count(net, torch.randn(2, 3))
+    assert state(net) == before
+
+
 def test_a_grad_that_a_criterion_or_a_hidden_leaf_gets_is_taken_back() -> None:
     criterion, extra = nn.Linear(8, 1), torch.ones(8, requires_grad=True)
     extra.grad = torch.full((8,), 5.0)

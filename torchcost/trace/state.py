@@ -42,10 +42,9 @@ def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
     kept = [_Kept(module) for module in modules]
     with _disable_current_modes():  # another count may be running, on fakes
         looks = [_Look(tensor) for tensor in tensors if _is_plain(tensor)]
-    sharded = any(type(tensor) not in _PLAIN for tensor in tensors) or any(map(shards, modules))
-    parts: tuple[_Look | _Kept, ...] = (
-        () if sharded else (*looks, *kept)
-    )  # what puts shards in and out itself is let be
+    parts: tuple[_Look | _Kept, ...] = (*looks, *kept)
+    if any(map(_has_shards, modules)):
+        parts = ()  # what puts shards in and out itself is let be
     try:
         yield
     finally:
@@ -59,6 +58,11 @@ def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
             module.restore_generators()
             if state:
                 module.restore_values()
+
+
+def _has_shards(module: nn.Module) -> bool:
+    parameters = (parameter for parameter in module._parameters.values() if parameter is not None)
+    return shards(module) or any(type(parameter) not in _PLAIN for parameter in parameters)
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
