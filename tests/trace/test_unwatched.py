@@ -14,7 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import torchcost
 from torchcost import CostCounter
-from torchcost.trace import preserve
+from torchcost.handlers.call import tensors_in
+from torchcost.handlers.registry import find_handler
+from torchcost.trace import claiming, families, preserve  # noqa: F401  (families registers every rule)
 
 
 def modes_in(monkeypatch: pytest.MonkeyPatch, name: str, run: Callable[[], Any]) -> list[int]:
@@ -102,6 +104,54 @@ def test_what_it_makes_is_the_runs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preserve, "_saved", lambda tensor: pytest.fail("a tensor of the run's own was saved"))
     model = nn.Sequential(nn.Linear(4, 4), nn.Threshold(0, 1, inplace=True), nn.ReLU(inplace=True))
     assert torchcost.count(model, torch.ones(1, 4)).macs == 16
+
+
+IMAGE = {1: torch.ones(1, 4, 8), 2: torch.ones(1, 4, 8, 8), 3: torch.ones(1, 4, 8, 8, 8)}
+TABLES = {nn.Linear: (8, 4), nn.Embedding: (8, 4), nn.LayerNorm: (8,), nn.GroupNorm: (2, 4)}
+
+
+def layer_of(kind: type[nn.Module]) -> tuple[nn.Module, torch.Tensor]:
+    """A layer of a type from its name, and what it takes."""
+    sides = int(kind.__name__[-2]) if kind.__name__.endswith("d") and kind.__name__[-2].isdigit() else 2
+    if "Conv" in kind.__name__:
+        return kind(4, 4, 3), IMAGE[sides]
+    if "BatchNorm" in kind.__name__:
+        return kind(4), IMAGE[sides]
+    if "Pool" in kind.__name__:
+        return kind(2), IMAGE[sides]
+    x = torch.zeros(2, 3, dtype=torch.long) if kind is nn.Embedding else IMAGE[2]
+    return kind(*TABLES.get(kind, (-1,) if kind is nn.Softmax else ())), x
+
+
+class Computing(TorchDispatchMode):
+    """Lists the operators that give anything, but for those that are free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output, rule = func(*args, **(kwargs or {})), find_handler(func)
+        if (rule is None or rule.handler is not None) and any(tensor.numel() for tensor in tensors_in(output)):
+            self.ran.append(str(func))
+        return output
+
+
+@pytest.mark.parametrize("kind", sorted(claiming._ONE_OPERATOR, key=lambda kind: kind.__name__))
+def test_a_layer_that_is_not_watched_runs_one_operator_at_most(kind: type[nn.Module]) -> None:
+    layer, x = layer_of(kind)
+    with torch.no_grad(), Computing() as mode:
+        layer.eval()(x)
+    assert len(mode.ran) <= 1
+
+
+def test_what_a_layer_of_two_operators_ran_before_it_failed_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The padding of a circular convolution is an operator of its own."""
+    monkeypatch.setattr(F, "conv1d", lambda *args: args[0].expand(7))
+    layer = nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular")
+    with torch.no_grad(), CostCounter(layer) as counter, suppress(RuntimeError):
+        layer(torch.ones(1, 2, 4))
+    assert "aten.copy_" in counter.report.by_operator()
 
 
 def test_an_interrupt_in_it_leaves_the_rest_watched(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,10 +50,6 @@ class Access(NamedTuple):
     itemsize: int
     weight: bool = False
 
-    @property
-    def nbytes(self) -> int:
-        return self.elements * self.itemsize
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:

@@ -14,16 +14,14 @@ from torch.utils._device import DeviceContext
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler, registered_type
 from torchcost.handlers.rule import Rule
+from torchcost.trace.plain import PLAIN
 
 __all__ = ["claimable", "needs_no_watch"]
-
-_STRIDED = torch.strided
-_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, torch._subclasses.FakeTensor}
 
 
 _ONE_OPERATOR = {
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.Embedding),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.Embedding),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid),
     *(nn.Softmax, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Dropout, nn.Identity, nn.Flatten),
@@ -38,6 +36,7 @@ def needs_no_watch(module: nn.Module) -> bool:
         registered_type(type(module)) in _ONE_OPERATOR
         and not (module.training and module._buffers)
         and own.get("max_norm") is None
+        and own.get("padding_mode", "zeros") == "zeros"
     )
 
 
@@ -86,8 +85,8 @@ _NO_TENSORS: set[type] = set()
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     return (
-        type(tensor) in _PLAIN
-        and tensor.layout is _STRIDED
+        type(tensor) in PLAIN
+        and tensor.layout is torch.strided
         and not tensor.is_nested
         and not tensor.is_quantized
         and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)

@@ -26,7 +26,7 @@ class Effects:
         if self._protected is not None:
             self._protected.before(operator, args, kwargs)
 
-    def after(self, operator: Any, args: tuple[Any, ...], output: object) -> None:
+    def after(self, operator: Any, output: object) -> None:
         if self._protected is not None:
             self._protected.after(operator, output)
 

@@ -8,7 +8,6 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch._ops import HigherOrderOperator, OpOverload
-from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map
 
@@ -16,6 +15,7 @@ from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
 from torchcost.trace import fake_kernels, fake_mode
 from torchcost.trace.patch import Patch
+from torchcost.trace.plain import PLAIN
 
 __all__ = ["OperatorMode", "Watcher", "flex_attention_uncompiled", "watches_this_thread"]
 
@@ -37,8 +37,6 @@ _RUN_BODIES = {
     "wrap_with_set_grad_enabled",
 }
 """Higher-order operators whose work is that of the functions they are given."""
-
-_OWN = {torch.Tensor, torch.nn.Parameter, torch.nn.Buffer, FakeTensor}
 
 
 Args = tuple[Any, ...]
@@ -94,7 +92,7 @@ class OperatorMode(TorchDispatchMode):
             return func(*args, **kwargs)
         if (fakes := fake_mode.in_force()) is not self._fakes and self._is_of_others(fakes):
             return func(*args, **kwargs)
-        if types and not _OWN.issuperset(types) and any(_dispatches(kind) for kind in types):
+        if types and not PLAIN.issuperset(types) and any(_dispatches(kind) for kind in types):
             self._saw_subclass = True
             return NotImplemented
         kind = _kind(func)
@@ -146,7 +144,7 @@ def watches_this_thread() -> bool:
 def _dispatches(kind: type) -> bool:
     """Whether a tensor subclass runs operators of its own."""
     own = getattr(kind, "__torch_dispatch__", None)
-    return kind not in _OWN and own is not None and own is not torch._C._disabled_torch_dispatch_impl
+    return kind not in PLAIN and own is not None and own is not torch._C._disabled_torch_dispatch_impl
 
 
 def _is_ruled(func: OpOverload) -> bool:

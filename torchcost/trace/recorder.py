@@ -21,7 +21,7 @@ from torchcost.record import RULE_FAILED, Phase, Record, place
 from torchcost.trace.journal import Journal
 from torchcost.trace.signature import Signed, signed_by_shapes
 
-__all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
+__all__ = ["Recorder", "dtype_name", "signed", "specs_of", "target_name"]
 
 
 class Recorder:
@@ -48,8 +48,7 @@ class Recorder:
         rule = self._rule(operator)
         if rule is None or rule.handler is not None:
             call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            signed = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
-            self.add(self.price(rule, call, path=path, signed=signed), path=path, phase=phase)
+            self.add(self.price(rule, call, signed(rule, call), path=path), path=path, phase=phase)
 
     def _rule(self, operator: Any) -> Rule | None:
         if operator not in self._rules:
@@ -74,14 +73,14 @@ class Recorder:
             times = tuple(self._times.items())
         return tuple(prices[number].at(path, phase, times) for (path, phase, number), times in times)
 
-    def price(self, rule: Rule | None, call: Call, *, path: str, signed: Signed | None = None) -> Record:
+    def price(self, rule: Rule | None, call: Call, known_by: Signed | None, *, path: str) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
-        known = self._signed.get(signed.key) if signed is not None else None
+        known = self._signed.get(known_by.key) if known_by is not None else None
         if known is not None:
             return known
         price = self._one_of(_record(call, rule, *self._asked(rule, call, path)))
-        if signed is not None and price.cost is not None:
-            self._signed[signed.key] = price
+        if known_by is not None and price.cost is not None:
+            self._signed[known_by.key] = price
         return price
 
     def unseen(self, instruction: str) -> Record:
@@ -106,6 +105,11 @@ class Recorder:
         except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
             self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
         return work, cost
+
+
+def signed(rule: Rule | None, call: Call) -> Signed | None:
+    """What a call is known by, if its rule sees nothing but that."""
+    return signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
 
 
 def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None) -> Record:

@@ -30,9 +30,9 @@ from torchcost.trace.effects import Effects
 from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
-from torchcost.trace.recorder import Recorder, specs_of
+from torchcost.trace.recorder import Recorder, signed, specs_of
 from torchcost.trace.scripts import unseen
-from torchcost.trace.signature import Signed, signed_by_shapes
+from torchcost.trace.signature import Signed
 from torchcost.trace.threads import followed
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
@@ -268,22 +268,22 @@ class Scopes:
         if not failed:
             kind, module = type(scope.module), scope.module
             call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            signed = signed_by_shapes(call) if scope.rule is not None and scope.rule.sees_only_shapes else None
-            price = self._recorder.price(scope.rule, call, path=scope.path, signed=signed)
+            known_by = signed(scope.rule, call)
+            price = self._recorder.price(scope.rule, call, known_by, path=scope.path)
             if not watched:
-                self._note_unwatched(call, signed)
+                self._note_unwatched(call, known_by)
             if price.cost is not None or not watched:
                 self._recorder.add(price, path=scope.path, phase="forward")
                 return
         for ran in scope.held:
             self._recorder.count(*ran, path=scope.path, phase="forward")
 
-    def _note_unwatched(self, call: Call, signed: Signed | None) -> None:
-        if signed is None:
+    def _note_unwatched(self, call: Call, known_by: Signed | None) -> None:
+        if known_by is None:
             made = {storage_id(tensor) for tensor in tensors_in(call.output)}.difference(call.storages())
             self._effects.after_unwatched(given=call.storages(), made=made)
         else:
-            self._effects.after_unwatched(given=signed.given, made=signed.made)
+            self._effects.after_unwatched(given=known_by.given, made=known_by.made)
 
     def _pop(self, module: nn.Module) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""

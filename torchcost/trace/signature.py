@@ -6,16 +6,11 @@ from collections.abc import Container, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
-from torch._subclasses import FakeTensor
 
 from torchcost.handlers.call import ATOMS, Call, state_of, storage_id
+from torchcost.trace.plain import OF_EVERY_MODULE, PLAIN
 
 __all__ = ["Signed", "signed_by_shapes"]
-
-_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer, FakeTensor}
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-_STRIDED = torch.strided
 
 
 class _Unsigned(Exception):
@@ -57,8 +52,8 @@ def _sign(values: Iterable[Any], signs: list[Any], storages: dict[int | None, in
         kind = type(value)
         if kind in ATOMS:
             signs += (kind, value)  # 1, 1.0 and True are one key otherwise
-        elif kind in _PLAIN:
-            if value.layout is not _STRIDED or value.is_nested:
+        elif kind in PLAIN:
+            if value.layout is not torch.strided or value.is_nested:
                 raise _Unsigned
             storage = storage_id(value)
             signs += (value.shape, value.stride(), value.storage_offset(), value.dtype, value.requires_grad)
@@ -78,6 +73,6 @@ def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int],
     if module._modules:
         raise _Unsigned
     signs.append(module.training)
-    own = [value for name, value in vars(module).items() if name not in _OF_EVERY_MODULE]
+    own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
     _sign(own, signs, storages, weights)
     _sign(state_of(module), signs, storages, weights)

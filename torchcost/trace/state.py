@@ -19,15 +19,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import storage_id
 from torchcost.trace.paths import distinct_modules, distinct_tensors, shards
+from torchcost.trace.plain import OF_EVERY_MODULE, REAL
 from torchcost.trace.preserve import Protected
 
 __all__ = ["modes_set", "rng_preserved", "state_preserved"]
-
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
-"""What torch keeps in every module: hooks, the registries of parameters, buffers and children, the training flag."""
-
-_PLAIN = {torch.Tensor, nn.Parameter, nn.Buffer}
-"""Tensors that are nothing but their elements."""
 
 
 @contextmanager
@@ -62,11 +57,11 @@ def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
 
 def _has_shards(module: nn.Module) -> bool:
     parameters = (parameter for parameter in module._parameters.values() if parameter is not None)
-    return shards(module) or any(type(parameter) not in _PLAIN for parameter in parameters)
+    return shards(module) or any(type(parameter) not in REAL for parameter in parameters)
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
-    return type(tensor) in _PLAIN and tensor.layout == torch.strided and not tensor.is_nested
+    return type(tensor) in REAL and tensor.layout == torch.strided and not tensor.is_nested
 
 
 class _Look:
@@ -102,10 +97,10 @@ class _Kept:
             if isinstance(module, torch.jit.ScriptModule)
             else (_Registry(module._parameters), _Registry(module._buffers))
         )
-        self._values = [(own, _values(own, _OF_EVERY_MODULE), _OF_EVERY_MODULE)]
+        self._values = [(own, _values(own, OF_EVERY_MODULE), OF_EVERY_MODULE)]
         self._generators: list[tuple[Any, _States, Any]] = []
         for name, value in own.items():
-            if type(value) is dict and name not in _OF_EVERY_MODULE:
+            if type(value) is dict and name not in OF_EVERY_MODULE:
                 self._values.append((value, _values(value), frozenset()))
             elif type(value) in _GENERATORS:
                 states = _GENERATORS[type(value)]

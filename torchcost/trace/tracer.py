@@ -129,7 +129,7 @@ class Tracer:
         self.in_operator = False
         if self._twin is not None:
             self._twin.watch(output)
-        self._effects.after(operator, args, output)
+        self._effects.after(operator, output)
         if self._paused:
             return
         self._effects.used(args)

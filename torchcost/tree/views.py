@@ -147,7 +147,7 @@ def _label(group: Group) -> str:
         return first.type or "(no model)"
     if len(names) == 1:
         return f"{names[0]} ({first.type})"
-    return f"({_span(names)}): {len(names)} x {first.type}"
+    return f"({_span(names)}): {_short(group)}"
 
 
 def _short(group: Group) -> str:
