@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "FLAWS", "INPUTS", "REASONS", "SIZES", "SMALL"]
+__all__ = ["ARCHITECTURES", "INPUTS", "SIZES", "SMALL"]
 
 ARCHITECTURES = {
     "decoder": """
@@ -209,6 +209,18 @@ RESNET = {
     "out_features": ["stage4"],
 }
 PYRAMID = {**RESNET, "out_features": ["stage2", "stage3", "stage4"]}
+RT_DETR = {
+    "backbone_config": {**PYRAMID, "model_type": "rt_detr_resnet"},
+    "encoder_in_channels": [8, 16, 16],
+    "encoder_hidden_dim": 32,
+    "decoder_in_channels": [32, 32, 32],
+    "feat_strides": [8, 16, 32],
+    "num_feature_levels": 3,
+    "decoder_n_points": 2,
+    "num_queries": 10,
+    "encoder_layers": 1,
+    "d_model": 32,
+}
 FINDS_TEN = {"backbone_config": RESNET, "num_queries": 10}
 
 SIZES: Mapping[str, Mapping[str, Any]] = {
@@ -330,44 +342,8 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
     "Qwen3NextForCausalLM": HALVES,
     "Qwen3_5ForCausalLM": HALVES,
     "Qwen3_5MoeForCausalLM": HALVES,
-    "RTDetrForObjectDetection": {
-        "backbone_config": {
-            "model_type": "rt_detr_resnet",
-            "embedding_size": 8,
-            "hidden_sizes": [8, 8, 16, 16],
-            "depths": [1, 1, 1, 1],
-            "layer_type": "basic",
-            "out_features": ["stage2", "stage3", "stage4"],
-        },
-        "encoder_in_channels": [8, 16, 16],
-        "encoder_hidden_dim": 32,
-        "decoder_in_channels": [32, 32, 32],
-        "feat_strides": [8, 16, 32],
-        "num_feature_levels": 3,
-        "decoder_n_points": 2,
-        "num_queries": 10,
-        "encoder_layers": 1,
-        "d_model": 32,
-    },
-    "RTDetrV2ForObjectDetection": {
-        "backbone_config": {
-            "model_type": "rt_detr_resnet",
-            "embedding_size": 8,
-            "hidden_sizes": [8, 8, 16, 16],
-            "depths": [1, 1, 1, 1],
-            "layer_type": "basic",
-            "out_features": ["stage2", "stage3", "stage4"],
-        },
-        "encoder_in_channels": [8, 16, 16],
-        "encoder_hidden_dim": 32,
-        "decoder_in_channels": [32, 32, 32],
-        "feat_strides": [8, 16, 32],
-        "num_feature_levels": 3,
-        "decoder_n_points": 2,
-        "num_queries": 10,
-        "encoder_layers": 1,
-        "d_model": 32,
-    },
+    "RTDetrForObjectDetection": RT_DETR,
+    "RTDetrV2ForObjectDetection": RT_DETR,
     "RecurrentGemmaForCausalLM": {"num_hidden_layers": 3, "lru_width": 32},
     "ReformerModelWithLMHead": {
         "is_decoder": True,
@@ -460,9 +436,3 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "ViltModel": {**TEXT, **IMAGE, "attention_mask": (2, 16)},
 }
 """Inputs by name: a shape, or a list of figures. A generator that is not named here reads a text without images."""
-
-FLAWS: Mapping[str, Mapping[str, str]] = {}
-"""Roads that are known to be wrong on a model, and why."""
-
-REASONS: Mapping[str, str] = {}
-"""Why a model is not exact, where that is known."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import transformers
-from _zoo_architectures import ARCHITECTURES, FLAWS, INPUTS, REASONS, SIZES, SMALL
+from _zoo_architectures import ARCHITECTURES, INPUTS, SIZES, SMALL
 from _zoo_case import Case, Road, Subject
 from _zoo_roads import LOOP_EXPERTS, META, REAL, loop_by_expert, on_meta, real_by_expert
 from torch import Tensor
@@ -51,8 +51,6 @@ def case(kind: str, name: str) -> Case:
         kind=kind,
         make=lambda: made(name),
         roads={**formula(name), META: on_meta, REAL: real_by_expert, LOOP_EXPERTS: loop_by_expert},
-        flaws=FLAWS.get(name, {}),
-        reason=REASONS.get(name, ""),
     )
 
 

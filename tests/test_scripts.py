@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import os
 import runpy
@@ -14,22 +13,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+from tests.loading import SCRIPTS, load
+
 HOME = "/usr"
-
-
-def load(name: str) -> ModuleType:
-    """A module of the scripts, which find each other in their own folder."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(SCRIPTS))
 
 
 helper, pip, requirements = (load(name) for name in ("_environment", "_pip", "_requirements"))

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import torchcost
-from tests.zoo.machinery import SCRIPTS, load
+from tests.loading import SCRIPTS, load
 
 LIBRARIES = ("torchvision", "timm", "transformers")
 for library in LIBRARIES:

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchcost.errors import ConfigurationError
 from torchcost.torchinfo import cache, settings
 from torchcost.torchinfo.inputs import given
 from torchcost.torchinfo.layers import layers_of
 from torchcost.torchinfo.observation import of_run, of_structure
 from torchcost.torchinfo.settings import Verbosity
 from torchcost.torchinfo.statistics import ModelStatistics
+from torchcost.trace.inputs import device_of
 from torchcost.trace.paths import named_modules, unwrap
 
 __all__ = ["summary"]
@@ -71,7 +71,7 @@ def summary(
         row_settings=row_settings,
         verbose=_default_verbosity() if verbose is None else verbose,
     )
-    place = None if device is None else _device(device)
+    place = None if device is None else device_of(device)
     inputs = given(
         model,
         input_size=input_size,
@@ -98,13 +98,6 @@ def summary(
 def _default_verbosity() -> Verbosity:
     """A prompt shows the result itself."""
     return Verbosity.QUIET if getattr(sys, "ps1", None) else Verbosity.DEFAULT
-
-
-def _device(device: torch.device | str) -> torch.device:
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise ConfigurationError(f"device={device!r} is no device of torch. Write 'cpu', 'cuda' or 'meta'.") from error
 
 
 def _encodable(statistics: ModelStatistics, stream: TextIO) -> str:

@@ -47,8 +47,6 @@ def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
         return None
     if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0 or _functions_are_replaced():
         return None
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return None
     if _keeps_tensors(module) or not all(map(_is_counted_as_is, map(module._modules.get, rule.children))):
         return None
     parameters = module.parameters() if module._modules else tensors_in(module._parameters)

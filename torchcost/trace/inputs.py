@@ -14,7 +14,7 @@ from torch import nn
 from torchcost.errors import ConfigurationError
 from torchcost.handlers.call import leaves_in
 
-__all__ = ["Arguments", "from_sizes", "unpack"]
+__all__ = ["Arguments", "device_of", "from_sizes", "unpack"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ def from_sizes(
     several = isinstance(sizes, tuple | list) and any(isinstance(size, tuple | list) for size in sizes)
     shapes = [_size(size) for size in (sizes if several else [sizes])]
     kinds = _kinds(dtypes, default, len(shapes))
-    where, generator = _device(device), torch.Generator().manual_seed(0)
+    where, generator = device_of(device), torch.Generator().manual_seed(0)
     return tuple(random_tensor(s, dtype, where, generator) for s, dtype in zip(shapes, kinds, strict=True))
 
 
@@ -151,7 +151,8 @@ def _kinds(dtypes: Any, default: torch.dtype, count: int) -> Sequence[torch.dtyp
     return dtypes
 
 
-def _device(device: torch.device | str) -> torch.device:
+def device_of(device: torch.device | str) -> torch.device:
+    """The device of a name; raises ConfigurationError for what is none."""
     try:
         return torch.device(device)
     except (RuntimeError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""The modules of scripts/zoo, which find each other in their own folder."""
+"""The modules of scripts/, which find each other in their own folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def load(name: str) -> ModuleType:
