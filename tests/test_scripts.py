@@ -533,9 +533,13 @@ def wait_for(path: Path) -> None:
 
 
 def interrupted(tmp_path: Path, program: str) -> subprocess.CompletedProcess[str]:
-    """A program of the scripts' folder, stopped as a terminal does it: all its processes at once."""
+    """A program of the scripts' folder, stopped as a terminal does it: all its processes at once.
+
+    What a shell runs in the background ignores Ctrl-C, and so would the program if the tests run there.
+    """
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)],
+        [sys.executable, "-c", f"{listening}\n{program}", str(tmp_path)],
         cwd=SCRIPTS,
         stderr=subprocess.PIPE,
         text=True,
