@@ -61,6 +61,12 @@ def test_a_whole_number_of_numpy_is_a_count() -> None:
     assert torchcost.Report.from_dict(report.to_dict()) == report
 
 
+def test_a_rule_is_asked_of_each_call() -> None:
+    figures = iter((1, 2))
+    counted(lambda call: torchcost.Work(macs=next(figures)))
+    assert torchcost.count(Doubled(), torch.ones(2, 8)).macs == 2
+
+
 def test_a_symbol_passes_unasked() -> None:
     torchcost.handles(Doubled)(lambda call: torchcost.Work(macs=call.elements))
     shapes = ShapeEnv()

@@ -5,6 +5,9 @@ And whether these need be seen at all: to watch an operator takes longer than to
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+from typing import Any, NamedTuple
+
 import torch
 from torch import nn
 from torch.autograd import forward_ad
@@ -15,8 +18,9 @@ from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler, registered_type
 from torchcost.handlers.rule import Rule
 from torchcost.trace.plain import PLAIN
+from torchcost.trace.signature import Given, sign_given
 
-__all__ = ["claimable", "needs_no_watch"]
+__all__ = ["Claim", "claimable", "needs_no_watch"]
 
 
 _ONE_OPERATOR = {
@@ -40,18 +44,30 @@ def needs_no_watch(module: nn.Module) -> bool:
     )
 
 
-def claimable(module: nn.Module, args: object, kwargs: object) -> Rule | None:
-    """The rule of a module whose call it may count: nothing but the module's own plain arithmetic runs below it."""
-    rule = find_handler(module)
-    if rule is None or rule.handler is None or not module._modules.keys() <= set(rule.children):
+class Claim(NamedTuple):
+    """The rule that counts a call, and what the call is known by so far if the rule sees only that."""
+
+    rule: Rule
+    given: Given | None
+
+
+def claimable(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], weights: Container[object]
+) -> Claim | None:
+    """The claim to a call of a module: nothing but the module's own plain arithmetic runs below it."""
+    rule, children = find_handler(module), module._modules
+    if rule is None or rule.handler is None or (children and not children.keys() <= set(rule.children)):
         return None
     if torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0 or _functions_are_replaced():
         return None
-    if _keeps_tensors(module) or not all(map(_is_counted_as_is, map(module._modules.get, rule.children))):
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None
+    given = sign_given(type(module), args, kwargs, module, weights) if rule.sees_only_shapes else None
+    if given is not None and not rule.children and not transformed:
+        return Claim(rule, given)  # only what is plain can be signed
+    if _keeps_tensors(module) or not all(map(_is_counted_as_is, map(children.get, rule.children))):
         return None
-    parameters = module.parameters() if module._modules else tensors_in(module._parameters)
-    given = tensors_in((args, kwargs)) if kwargs else tensors_in(args)
-    return rule if all(map(_is_plain, (*given, *parameters))) else None
+    parameters = module.parameters() if children else tensors_in(module._parameters)
+    return Claim(rule, given) if all(map(_is_plain, (*tensors_in((args, kwargs)), *parameters))) else None
 
 
 def _functions_are_replaced() -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 from torchcost.handlers.call import storage_id, tensors_in
 from torchcost.trace.parameters import Inventory
-from torchcost.trace.preserve import Protected
+from torchcost.trace.preserve import Protected, gives_new
+from torchcost.trace.signature import Signed
 
 __all__ = ["Effects"]
 
@@ -29,6 +30,12 @@ class Effects:
     def after(self, operator: Any, output: object) -> None:
         if self._protected is not None:
             self._protected.after(operator, output)
+
+    def after_signed(self, operator: Any, call: Signed) -> None:
+        """The same of a call whose storages are looked up already, and that counts."""
+        self._inventory.note(call.given)
+        if self._protected is not None and gives_new(operator):
+            self._protected.made(call.made)
 
     def used(self, args: tuple[Any, ...]) -> None:
         """An operator that counts was given these."""

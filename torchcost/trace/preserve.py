@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import storage_id, tensors_in
 
-__all__ = ["Protected"]
+__all__ = ["Protected", "gives_new"]
 
 aten = torch.ops.aten
 
@@ -82,7 +82,7 @@ class Protected:
 
     def after(self, operator: Any, output: object) -> None:
         """Notes the storages that this operator made, which are the run's own."""
-        if _gives_new(operator):
+        if gives_new(operator):
             self._born.update(map(storage_id, tensors_in(output)))
 
     def made(self, storages: Iterable[int | None]) -> None:
@@ -160,6 +160,6 @@ def _writes(operator: Any) -> tuple[tuple[int, str], ...]:
 
 
 @cache
-def _gives_new(operator: Any) -> bool:
+def gives_new(operator: Any) -> bool:
     """Whether nothing that an operator gives is a view or a written argument; control flow's results are not told."""
     return isinstance(operator, OpOverload) and all(result.alias_info is None for result in operator._schema.returns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
@@ -18,24 +18,24 @@ from torchcost.handlers.registry import find_handler
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
 from torchcost.record import RULE_FAILED, Phase, Record, place
+from torchcost.trace import prices
 from torchcost.trace.journal import Journal
 from torchcost.trace.signature import Signed, signed_by_shapes
 
-__all__ = ["Recorder", "dtype_name", "signed", "specs_of", "target_name"]
+__all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
 
 
 class Recorder:
     """The records of a run, in the order in which each first ran.
 
-    A call is priced once, and then found again by its signature. Its price is a record without a place; one object
-    stands for all equal ones, so that calls are counted by its id.
+    The price of a call is a record without a place; one object stands for all equal ones, so that calls are counted by
+    its id.
     """
 
     def __init__(self, weights: Mapping[int, object], journal: Journal | None = None) -> None:
         self._weights = weights
         self._journal = journal
         self._rules: dict[Any, Rule | None] = {}
-        self._signed: dict[Hashable, Record] = {}
         self._prices: dict[Record, Record] = {}
         self._times: dict[tuple[str, Phase, int], int] = {}
         self._lock = Lock()  # modules may run in several threads
@@ -43,12 +43,16 @@ class Recorder:
 
     def count(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, path: str, phase: Phase
-    ) -> None:
-        """Adds an operator that ran, by its rule."""
+    ) -> Signed | None:
+        """Adds an operator that ran, by its rule, and gives what it is known by."""
         rule = self._rule(operator)
-        if rule is None or rule.handler is not None:
-            call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            self.add(self.price(rule, call, signed(rule, call), path=path), path=path, phase=phase)
+        if rule is not None and rule.handler is None:
+            return None
+        call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
+        known_by = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
+        price = self.known(known_by) or self.price(rule, call, known_by, path=path)
+        self.add(price, path=path, phase=phase)
+        return known_by
 
     def _rule(self, operator: Any) -> Rule | None:
         if operator not in self._rules:
@@ -73,15 +77,17 @@ class Recorder:
             times = tuple(self._times.items())
         return tuple(prices[number].at(path, phase, times) for (path, phase, number), times in times)
 
+    def known(self, known_by: Signed | None) -> Record | None:
+        """The price of an equal call, of this run or one before."""
+        price = prices.remembered(known_by.key) if known_by is not None else None
+        return self._one_of(price) if price is not None else None
+
     def price(self, rule: Rule | None, call: Call, known_by: Signed | None, *, path: str) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
-        known = self._signed.get(known_by.key) if known_by is not None else None
-        if known is not None:
-            return known
-        price = self._one_of(_record(call, rule, *self._asked(rule, call, path)))
+        price = _record(call, rule, *self._asked(rule, call, path))
         if known_by is not None and price.cost is not None:
-            self._signed[known_by.key] = price
-        return price
+            prices.remember(known_by.key, price)
+        return self._one_of(price)
 
     def unseen(self, instruction: str) -> Record:
         """The price of what ran without an operator: nobody knows it."""
@@ -105,11 +111,6 @@ class Recorder:
         except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
             self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
         return work, cost
-
-
-def signed(rule: Rule | None, call: Call) -> Signed | None:
-    """What a call is known by, if its rule sees nothing but that."""
-    return signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
 
 
 def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None) -> Record:

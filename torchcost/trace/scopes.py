@@ -22,17 +22,16 @@ from torch.nn.parameter import is_lazy
 
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id, tensors_in
-from torchcost.handlers.rule import Rule
+from torchcost.record import Record
 from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
-from torchcost.trace.claiming import claimable, needs_no_watch
+from torchcost.trace.claiming import Claim, claimable, needs_no_watch
 from torchcost.trace.effects import Effects
 from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
-from torchcost.trace.recorder import Recorder, signed, specs_of
+from torchcost.trace.recorder import Recorder, specs_of
 from torchcost.trace.scripts import unseen
-from torchcost.trace.signature import Signed
 from torchcost.trace.threads import followed
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
@@ -44,7 +43,7 @@ Ran = tuple[Any, tuple[Any, ...], dict[str, Any], Any]
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """One running call of a module. `rule` is set where the call is claimed; `held` are the operators it holds back.
+    """One running call of a module. `claim` is set where a rule counts it; `held` are the operators it holds back.
 
     `watched` says whether its operators are seen. `frame` is that of torch's code that calls the module's hooks and its
     `forward`, in whichever thread.
@@ -52,7 +51,7 @@ class Scope:
 
     path: str
     module: nn.Module
-    rule: Rule | None
+    claim: Claim | None
     in_backward: bool
     pending: BaseException | None
     frame: FrameType
@@ -180,11 +179,11 @@ class Scopes:
         backward = in_backward()
         scope = Scope(path, module, None, backward, sys.exception(), _caller())
         if stack.claim is None and not backward and self.modules.encloses_nothing(watched):
-            scope.rule = claimable(module, args, kwargs)
-        if scope.rule is not None:
+            scope.claim = claimable(module, args, kwargs, self._weights)
+        if scope.claim is not None:
             stack.claim, visit.claimed = scope, True
         stack.scopes.append(scope)
-        if scope.rule is not None and not torch.is_grad_enabled() and needs_no_watch(module):
+        if scope.claim is not None and not torch.is_grad_enabled() and needs_no_watch(module):
             self._look_away(scope, args, kwargs)
         self._attribution.change(path)
         if self._journal is not None:
@@ -265,25 +264,28 @@ class Scopes:
         self, scope: Scope, args: Any, kwargs: Any, output: Any, *, failed: bool = False, watched: bool = True
     ) -> None:
         """A claimed call is counted by its rule; one that failed, or that its rule cannot count, by its operators."""
-        if not failed:
-            kind, module = type(scope.module), scope.module
-            call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
-            known_by = signed(scope.rule, call)
-            price = self._recorder.price(scope.rule, call, known_by, path=scope.path)
-            if not watched:
-                self._note_unwatched(call, known_by)
+        if scope.claim is not None and not failed:
+            price = self._priced(scope, scope.claim, args, kwargs, output, watched=watched)
             if price.cost is not None or not watched:
                 self._recorder.add(price, path=scope.path, phase="forward")
                 return
         for ran in scope.held:
             self._recorder.count(*ran, path=scope.path, phase="forward")
 
-    def _note_unwatched(self, call: Call, known_by: Signed | None) -> None:
-        if known_by is None:
-            made = {storage_id(tensor) for tensor in tensors_in(call.output)}.difference(call.storages())
+    def _priced(self, scope: Scope, claim: Claim, args: Any, kwargs: Any, output: Any, *, watched: bool) -> Record:
+        """The price of a claimed call; what nobody watched is made up for."""
+        known_by = claim.given.signed(output) if claim.given is not None else None
+        price = self._recorder.known(known_by)
+        if known_by is not None and price is not None:
+            if not watched:
+                self._effects.after_unwatched(given=known_by.given, made=known_by.made)
+            return price
+        kind, module = type(scope.module), scope.module
+        call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
+        if not watched:
+            made = {storage_id(tensor) for tensor in tensors_in(output)}.difference(call.storages())
             self._effects.after_unwatched(given=call.storages(), made=made)
-        else:
-            self._effects.after_unwatched(given=known_by.given, made=known_by.made)
+        return self._recorder.price(claim.rule, call, known_by, path=scope.path)
 
     def _pop(self, module: nn.Module) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""

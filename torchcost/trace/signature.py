@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterable
+from collections.abc import Container, Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 
 import torch
 
-from torchcost.handlers.call import ATOMS, Call, state_of, storage_id
+from torchcost.handlers.call import ATOMS, Call, Target
 from torchcost.trace.plain import OF_EVERY_MODULE, PLAIN
 
-__all__ = ["Signed", "signed_by_shapes"]
+__all__ = ["Given", "Signed", "sign_given", "signed_by_shapes"]
 
 
 class _Unsigned(Exception):
@@ -25,54 +27,118 @@ class Signed(NamedTuple):
     made: list[int | None]
 
 
-def signed_by_shapes(call: Call) -> Signed | None:
-    """What a call is known by; None for one that is to be priced by itself.
+@dataclass(slots=True, eq=False)
+class Given:
+    """The half of a signature that is there before a call runs.
 
-    The key is one flat tuple, since it is made for every call of a run: of each tensor its extent, its dtype, whether
-    it is a weight, and which others share its storage.
+    It is one flat list, since it is made for every call of a run: of each tensor its extent, its dtype, whether it is a
+    weight, and which others share its storage.
     """
-    signs: list[Any] = [call.target]
-    storages: dict[int | None, int] = {}
+
+    signs: list[Any]
+    storages: dict[int | None, int]
+    weights: Container[object]
+
+    def signed(self, output: Any) -> Signed | None:
+        """The whole, once the output is there; None for a call that is to be priced by itself."""
+        signs, count = self.signs, len(self.storages)
+        try:
+            _sign((output,), self)
+            key = tuple(signs)
+            hash(key)
+        except _NO_KEY:
+            return None
+        storages = list(self.storages)
+        return Signed(key, storages[:count], storages[count:])
+
+
+_NO_KEY = (_Unsigned, TypeError, RuntimeError)
+"""Beside what is refused: a size that is a symbol has no hash, a sparse tensor no storage, a nested one no sizes."""
+
+
+def signed_by_shapes(call: Call) -> Signed | None:
+    """What a call is known by; None for one that is to be priced by itself."""
+    given = sign_given(call.target, call.args, call.kwargs, call.module, call.weights)
+    return given.signed(call.output) if given is not None else None
+
+
+def sign_given(
+    target: Target, args: tuple[Any, ...], kwargs: Mapping[str, Any], module: Any, weights: Container[object]
+) -> Given | None:
+    """What a call is known by before it runs; None for one that is to be priced by itself."""
+    given = Given([target], {}, weights)
     try:
-        _sign((call.args, call.kwargs), signs, storages, call.weights)
-        if call.module is not None:
-            _sign_module(call.module, signs, storages, call.weights)
-        given = len(storages)
-        _sign((call.output,), signs, storages, call.weights)
-        key = tuple(signs)
-        hash(key)
-    except (_Unsigned, TypeError):  # a size that is a symbol has no hash
+        _sign(args, given)
+        if kwargs:
+            _sign((kwargs,), given)
+        if module is not None:
+            _sign_module(module, given)
+    except _NO_KEY:
         return None
-    distinct = list(storages)
-    return Signed(key, distinct[:given], distinct[given:])
+    return given
 
 
-def _sign(values: Iterable[Any], signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
+def _sign(values: Iterable[Any], given: Given) -> None:
+    signs, storages = given.signs, given.storages
     for value in values:
         kind = type(value)
-        if kind in ATOMS:
-            signs += (kind, value)  # 1, 1.0 and True are one key otherwise
-        elif kind in PLAIN:
-            if value.layout is not torch.strided or value.is_nested:
+        if kind in PLAIN:
+            if value.is_quantized:
                 raise _Unsigned
-            storage = storage_id(value)
-            signs += (value.shape, value.stride(), value.storage_offset(), value.dtype, value.requires_grad)
-            signs += (storages.setdefault(storage, len(storages)), storage in weights)
+            storage, number = torch._C._storage_address(value), len(storages)  # type: ignore[attr-defined]
+            place = 0
+            if storage in storages:
+                number, place = storages[storage], value.storage_offset()
+            storages[storage] = number
+            weight = storage in given.weights
+            signs += (value.shape, value.stride(), value.dtype, value.requires_grad, number, place, weight)
         elif kind is tuple or kind is list:
             signs.append(len(value))
-            _sign(value, signs, storages, weights)
+            _sign(value, given)
         elif kind is dict:
             signs += (len(value), *value)
-            _sign(value.values(), signs, storages, weights)
+            _sign(value.values(), given)
         else:
-            raise _Unsigned
+            _sign_atom(kind, value, signs)
 
 
-def _sign_module(module: Any, signs: list[Any], storages: dict[int | None, int], weights: Container[object]) -> None:
-    """A module's weights and its plain attributes; one with children is more than these."""
+def _sign_atom(kind: type, value: Any, signs: list[Any]) -> None:
+    if kind in _SPEAKING:
+        signs.append(value)
+    elif kind in ATOMS:
+        signs += (kind, value)  # 1, 1.0 and True are one key otherwise
+    else:
+        raise _Unsigned
+
+
+_SPEAKING = frozenset((int, str, NoneType))
+"""Types of values that stand for themselves in a key; those of other types stand behind their type."""
+
+
+def _sign_module(module: Any, given: Given) -> None:
+    """A module's plain attributes and its weights; one with children, or other tensors, is more than these."""
     if module._modules:
         raise _Unsigned
-    signs.append(module.training)
-    own = [value for name, value in vars(module).items() if name not in OF_EVERY_MODULE]
-    _sign(own, signs, storages, weights)
-    _sign(state_of(module), signs, storages, weights)
+    own, signs = vars(module), given.signs
+    signs.append(own["training"])
+    for name, value in own.items():
+        if name not in OF_EVERY_MODULE:
+            _sign_attribute(value, signs)
+    _sign(own["_parameters"].values(), given)
+    if own["_buffers"]:
+        _sign(own["_buffers"].values(), given)
+
+
+def _sign_attribute(value: Any, signs: list[Any]) -> None:
+    kind = type(value)
+    if kind is tuple and _INTEGERS.issuperset(map(type, value)):
+        signs.append(value)
+    elif kind is tuple or kind is list:
+        signs.append(len(value))
+        for part in value:
+            _sign_attribute(part, signs)
+    else:
+        _sign_atom(kind, value, signs)
+
+
+_INTEGERS = frozenset((int,))

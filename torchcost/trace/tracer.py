@@ -129,16 +129,20 @@ class Tracer:
         self.in_operator = False
         if self._twin is not None:
             self._twin.watch(output)
-        self._effects.after(operator, output)
         if self._paused:
+            self._effects.after(operator, output)
             return
-        self._effects.used(args)
         path, phase = self._place()
-        claim = self._scopes.claim
+        claim, known_by = self._scopes.claim, None
         if claim is not None and phase == "forward":
             claim.held.append((operator, args, kwargs, output))
         else:
-            self._recorder.count(operator, args, kwargs, output, path=path, phase=phase)
+            known_by = self._recorder.count(operator, args, kwargs, output, path=path, phase=phase)
+        if known_by is not None:
+            self._effects.after_signed(operator, known_by)
+        else:
+            self._effects.after(operator, output)
+            self._effects.used(args)
 
     def trace(self, **context: str) -> Trace:
         """What has been counted so far."""
