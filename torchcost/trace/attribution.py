@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -29,10 +29,14 @@ def next_sequence_number() -> int:
 
 
 class Attribution:
-    """The module in force at each autograd sequence number; `owners` maps a parameter's id to its module's path."""
+    """The module in force at each autograd sequence number.
 
-    def __init__(self, owners: Mapping[int, str]) -> None:
-        self._owners = owners
+    `owners` gives the path of each parameter's module by the parameter's id; it is asked once backward reaches one.
+    """
+
+    def __init__(self, owners: Callable[[], Mapping[int, str]]) -> None:
+        self._ask_owners = owners
+        self._owners: Mapping[int, str] | None = None
         self._home = 0
         self._starts: list[int] = []
         self._paths: list[str] = []
@@ -41,6 +45,7 @@ class Attribution:
 
     def open(self) -> None:
         """The numbers are those of this thread; what another one noted before is of no use here."""
+        self._owners = None
         if self._home != (home := threading.get_ident()):
             self._home, self._passed = home, 0
             self._starts.clear()
@@ -89,6 +94,8 @@ class Attribution:
             return ""
         number = node._sequence_nr()
         if number == _ACCUMULATE_GRAD:
+            if self._owners is None:
+                self._owners = self._ask_owners()
             return self._owners.get(id(getattr(node, "variable", None)), "")
         if any(first <= number < last for first, last in self._elsewhere.values()):
             return None

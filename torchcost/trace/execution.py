@@ -61,26 +61,26 @@ class Run:
 def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None = None) -> Trace:
     """The trace of one call of `model`, which leaves it, its grads, the inputs and all random states as they were."""
     model = unwrap(model)
-    tensors = (*distinct_tensors(distinct_modules(model)), *inputs.tensors())
-    on_meta = any(tensor.device.type == "meta" for tensor in tensors)
+    modules = distinct_modules(model)
+    on_meta = any(tensor.device.type == "meta" for tensor in (*distinct_tensors(modules), *inputs.tensors()))
     if run.execution == "real" and on_meta:
         raise MeasurementError(
             "The model or its input is on the meta device: no data to run on. Count it with execution='fake' or 'auto'."
         )
     with rng_preserved():
         if run.execution == "real" or (run.execution == "auto" and not on_meta):
+            if any(map(is_lazy_module, modules)):
+                model = _materialised(model, inputs, run)
             return _real(model, inputs, run, journal)
         return _fake(model, inputs, run, journal)
 
 
 def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
-    if any(map(is_lazy_module, distinct_modules(model))):
-        model = _materialised(model, inputs, run)
-    given = inputs.copied()
+    modules, given = distinct_modules(model), inputs.copied()
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
     tracer = Tracer(model, protected=protected, journal=journal)
-    with state_preserved(model, protected), modes_set(model, run.mode):
-        protected.note_leaves((*distinct_tensors(distinct_modules(model)), *given.tensors()))
+    with state_preserved(modules, protected), modes_set(modules, run.mode):
+        protected.note_leaves((*distinct_tensors(modules), *given.tensors()))
         _call(model, given, tracer, run)
     return tracer.trace(execution="real", mode=run.mode)
 
@@ -88,11 +88,12 @@ def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
 def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
     """The trace of the model's twin; what it reaches of the model itself (through a closure) is protected."""
     twin, notes = Twin(model, inputs, backward=bool(run.backward)), list[str]()
+    modules, copies = distinct_modules(model), distinct_modules(twin.model)
     with twin.discarded(notes):
         protected = Protected(grads_cleared=bool(run.backward))
         tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal)
-        with state_preserved(model, protected), modes_set(model, run.mode), modes_set(twin.model, run.mode), twin.mode:
-            protected.note_leaves((*distinct_tensors(distinct_modules(twin.model)), *twin.inputs.tensors()))
+        with state_preserved(modules, protected), modes_set((*modules, *copies), run.mode), twin.mode:
+            protected.note_leaves((*distinct_tensors(copies), *twin.inputs.tensors()))
             try:
                 _call(twin.model, twin.inputs, tracer, run)
             except Exception as error:
@@ -104,7 +105,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
                     "which a fake run has not. Build the model with weights and count it with execution='real'."
                 ) from error
         trace = tracer.trace(execution="fake", mode=run.mode)
-        del tracer, protected  # they hold the twin
+        del tracer, protected, copies  # they hold the twin
     return replace(trace, notes=(*trace.notes, *notes))
 
 
@@ -188,7 +189,7 @@ def _materialised(model: nn.Module, inputs: Arguments, run: Run) -> nn.Module:
         model = copied(model, memo)
     except copy.Error as error:
         raise MeasurementError(f"{error}. Call the lazy model once yourself, and count it then.") from error
-    with modes_set(model, run.mode), torch.no_grad():
+    with modes_set(distinct_modules(model), run.mode), torch.no_grad():
         model(*(first := inputs.copied(torch.clone)).args, **first.kwargs)
     return model
 

@@ -65,11 +65,16 @@ class Modules:
         self._watched: dict[int, Watched] = {}
         self._copies: list[weakref.ref[nn.Module]] = []
         self._number = RemovableHandle(OrderedDict()).id
-        self.by_path: dict[str, nn.Module] = {}
-        self._find()
+        self._by_path: dict[str, nn.Module] = {}
+
+    def paths(self) -> tuple[tuple[str, nn.Module], ...]:
+        """Every module by each of its paths, parents first; those of now, if the model was never watched."""
+        if not self._by_path:
+            self._find()
+        return tuple(self._by_path.items())
 
     def _find(self) -> None:
-        self.by_path |= {path: module for path, module in named_modules(self._root) if not is_wrapper(module)}
+        self._by_path |= {path: module for path, module in named_modules(self._root) if not is_wrapper(module)}
 
     def watched(self, module: nn.Module) -> Watched | None:
         """What is known of a module; None for one that is not watched, such as a copy."""
@@ -92,7 +97,7 @@ class Modules:
         )
         try:
             self._find()
-            for path, module in self.by_path.items():
+            for path, module in self._by_path.items():
                 self._watch(path, module, enter, leave)
             yield
         finally:
@@ -132,7 +137,7 @@ class Modules:
         for prefix in tuple(self._names(parent)):
             for path, module in named_modules(child, f"{prefix}.{name}" if prefix else name):
                 if not is_wrapper(module) and path not in self._names(module):
-                    self.by_path[path] = module
+                    self._by_path[path] = module
                     self._watch(path, module, enter, leave)
 
     def _names(self, module: nn.Module) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -85,7 +85,7 @@ def distinct_modules(root: nn.Module) -> list[nn.Module]:
     return list(found.values())
 
 
-def distinct_tensors(modules: list[nn.Module]) -> list[torch.Tensor]:
+def distinct_tensors(modules: Sequence[nn.Module]) -> list[torch.Tensor]:
     """Each parameter and buffer of modules once."""
     held = (t for module in modules for t in (*module._parameters.values(), *module._buffers.values()))
     return list({id(tensor): tensor for tensor in held if tensor is not None}.values())

@@ -114,7 +114,7 @@ class Scopes:
         self._modes: list[OperatorMode] = []
         self._open = False
         self.modules = Modules(root)
-        self.visits: dict[str, Visit] = {path: Visit() for path in self.modules.by_path}
+        self.visits: dict[str, Visit] = {}
         self.failure: Failure | None = None
 
     @contextmanager

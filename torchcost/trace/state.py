@@ -6,9 +6,10 @@ What forward assigns in Python stays, as after any call, but for what speaks of 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import is_
 from types import NoneType
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import storage_id
-from torchcost.trace.paths import distinct_modules, distinct_tensors, shards
+from torchcost.trace.paths import distinct_tensors, shards
 from torchcost.trace.plain import OF_EVERY_MODULE, REAL
 from torchcost.trace.preserve import Protected
 
@@ -26,19 +27,17 @@ __all__ = ["modes_set", "rng_preserved", "state_preserved"]
 
 
 @contextmanager
-def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
-    """The model's parameters, buffers, grads and generators as they were; plain values too, if tensors were put back.
+def state_preserved(modules: Sequence[nn.Module], protected: Protected) -> Iterator[None]:
+    """The modules' parameters, buffers, grads and generators as they were; plain values too, if tensors were put back.
 
     A flag that says how the weights now are (RWKV's `layers_are_rescaled`, a codebook's `initialised`) must not outlive
     them.
     """
-    modules = distinct_modules(model)
-    tensors = distinct_tensors(modules)
     kept = [_Kept(module) for module in modules]
     with _disable_current_modes():  # another count may be running, on fakes
-        looks = [_Look(tensor) for tensor in tensors if _is_plain(tensor)]
+        looks = [_Look(tensor) for tensor in distinct_tensors(modules) if _is_plain(tensor)]
     parts: tuple[_Look | _Kept, ...] = (*looks, *kept)
-    if any(map(_has_shards, modules)):
+    if _have_shards(modules):
         parts = ()  # what puts shards in and out itself is let be
     try:
         yield
@@ -55,9 +54,10 @@ def state_preserved(model: nn.Module, protected: Protected) -> Iterator[None]:
                 module.restore_values()
 
 
-def _has_shards(module: nn.Module) -> bool:
-    parameters = (parameter for parameter in module._parameters.values() if parameter is not None)
-    return shards(module) or any(type(parameter) not in REAL for parameter in parameters)
+def _have_shards(modules: Sequence[nn.Module]) -> bool:
+    """Whether anything moves the weights of modules about while they run: torch's FSDP, or a tensor type of its own."""
+    kinds = {type(parameter) for module in modules for parameter in module._parameters.values()}
+    return not REAL.issuperset(kinds - {NoneType}) or any(map(shards, modules))
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -95,15 +95,21 @@ class _Kept:
         self._registries: tuple[_Registry | _ScriptBuffers, ...] = (
             (_ScriptBuffers(module),)
             if isinstance(module, torch.jit.ScriptModule)
-            else (_Registry(module._parameters), _Registry(module._buffers))
+            else (_Registry(own["_parameters"]), _Registry(own["_buffers"]))
         )
-        self._values = [(own, _values(own, OF_EVERY_MODULE), OF_EVERY_MODULE)]
+        plain: dict[str, Any] = {}
+        self._values = [(own, plain, OF_EVERY_MODULE)]
         self._generators: list[tuple[Any, _States, Any]] = []
         for name, value in own.items():
-            if type(value) is dict and name not in OF_EVERY_MODULE:
+            kind = type(value)
+            if name in OF_EVERY_MODULE:
+                continue
+            if kind in _PLAIN_VALUES or isinstance(value, _PLAIN_VALUES):
+                plain[name] = value
+            elif kind is dict:
                 self._values.append((value, _values(value), frozenset()))
-            elif type(value) in _GENERATORS:
-                states = _GENERATORS[type(value)]
+            elif kind in _GENERATORS:
+                states = _GENERATORS[kind]
                 self._generators.append((value, states, states.read(value)))
 
     def changed(self) -> bool:
@@ -143,9 +149,7 @@ class _Registry:
 
     def changed(self) -> bool:
         now, before = self._registry, self._before
-        if not now and not before:
-            return False
-        return now.keys() != before.keys() or any(now[name] is not held for name, held in before.items())
+        return now.keys() != before.keys() or not all(map(is_, now.values(), before.values()))
 
     def restore(self) -> None:
         self._registry.clear()
@@ -191,9 +195,9 @@ _GENERATORS: dict[type, _States] = {
 
 
 @contextmanager
-def modes_set(model: nn.Module, mode: str) -> Iterator[None]:
+def modes_set(modules: Sequence[nn.Module], mode: str) -> Iterator[None]:
     """Every module in train or eval mode, and after that as each was; the models' own `train()` is not called."""
-    flags = [(module, module.training) for module in distinct_modules(model) if _may_train(module)]
+    flags = [(module, module.training) for module in modules if _may_train(module)]
     try:
         if mode != "same":
             _set_training([(module, mode == "train") for module, _ in flags])

@@ -73,7 +73,7 @@ class Tracer:
         self._recorder = Recorder(self._weights, journal)
         self._inventory = Inventory(self._weights, self._stands_for)
         self._effects = Effects(self._inventory, protected)
-        self._attribution = Attribution(_owners(self.model))
+        self._attribution = Attribution(partial(_owners, self.model))
         self._scopes = Scopes(
             self.model,
             recorder=self._recorder,
@@ -171,7 +171,7 @@ class Tracer:
     def _entries(self) -> Iterator[ModuleEntry]:
         counting: set[str] = set()  # modules that are claimed, or in one that is; parents come first
         never = Visit()
-        for path, module in tuple(self._scopes.modules.by_path.items()):
+        for path, module in self._scopes.modules.paths():
             visit = self._scopes.visits.get(path, never)
             in_parent = bool(counting) and path != "" and path.rpartition(".")[0] in counting
             if visit.claimed or in_parent:
