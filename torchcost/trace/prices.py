@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from torchcost.record import Record
 
-__all__ = ["remember", "remembered"]
+__all__ = ["forget", "remember", "remembered"]
 
 _MOST = 4096
 """Prices that are kept, in some 8 MB; when they are so many, all are let go."""
@@ -20,5 +20,10 @@ def remembered(key: Hashable) -> Record | None:
 
 def remember(key: Hashable, price: Record) -> None:
     if len(_PRICES) >= _MOST:
-        _PRICES.clear()
+        forget()
     _PRICES[key] = price
+
+
+def forget() -> None:
+    """Lets all go, as in a new process."""
+    _PRICES.clear()

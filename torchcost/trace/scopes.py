@@ -227,8 +227,9 @@ class Scopes:
         if scope is self._stack.claim:
             self._stack.claim = None
             self._settle(scope, args, kwargs, output, failed=failed, watched=was_watched)
-        for instruction in unseen(module):
-            self._recorder.add(self._recorder.unseen(instruction), path=scope.path, phase="forward")
+        else:
+            for instruction in unseen(module):
+                self._recorder.add(self._recorder.unseen(instruction), path=scope.path, phase="forward")
         if self._journal is not None and not failed:
             self._journal.left(scope.path, module, args, kwargs, output)
         scopes = self._stack.scopes
