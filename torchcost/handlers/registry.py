@@ -21,7 +21,7 @@ __all__ = ["find_handler", "free", "handles", "registered_type", "rules"]
 H = TypeVar("H", bound=Handler)
 
 _RULES: dict[Any, Rule] = {}
-_KNOWN: dict[type, tuple[targets_.Named, ...]] = {}
+_KNOWN: dict[type, targets_.Named] = {}
 """For each module type what its `forward` named of the class when the rule was registered."""
 
 

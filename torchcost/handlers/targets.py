@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from itertools import repeat
+from operator import is_
 from typing import Any, NamedTuple
 
 import torch
@@ -71,28 +72,34 @@ def _is_composite(operator: OpOverload) -> bool:
 
 
 class Named(NamedTuple):
-    """A name that a type's `forward` uses of its class: as it stands there, None if it does not, and as it is got."""
+    """The names that a type's `forward` uses: as they stand in its class, None for those that do not, and as got."""
 
-    name: str
-    stands: object
-    got: object
+    names: tuple[str, ...]
+    stand: tuple[object, ...]
+    got: tuple[object, ...]
+    of_class: frozenset[str]
 
 
-def named_by_forward(base: Any) -> tuple[Named, ...]:
+def named_by_forward(base: Any) -> Named:
     """What a type's `forward` may name of its class: the function itself and its helpers."""
-    names = {"forward", *getattr(getattr(base.forward, "__code__", None), "co_names", ())}
-    return tuple(Named(name, _attribute(base, name), getattr(base, name, None)) for name in names)
+    names = tuple({"forward", *getattr(getattr(base.forward, "__code__", None), "co_names", ())})
+    stand = tuple(_attribute(base, name) for name in names)
+    of_class = frozenset(name for name, stands in zip(names, stand, strict=True) if stands is not None)
+    return Named(names, stand, _got(base, names), of_class)
 
 
-def runs_as_known(module: nn.Module, names: Iterable[Named]) -> bool:
+def runs_as_known(module: nn.Module, known: Named) -> bool:
     """Whether `forward` and what it names are as they were, not a subclass's and not patched."""
-    own, kind = vars(module), type(module)
-    for name, stands, got in names:
-        if stands is not None and name in own:
-            return False
-        if getattr(kind, name, None) is not got and _attribute(kind, name) is not stands:
-            return False
-    return True
+    kind = type(module)
+    if not vars(module).keys().isdisjoint(known.of_class):
+        return False
+    if all(map(is_, _got(kind, known.names), known.got)):
+        return True
+    return all(map(is_, (_attribute(kind, name) for name in known.names), known.stand))
+
+
+def _got(kind: type, names: tuple[str, ...]) -> tuple[object, ...]:
+    return tuple(map(getattr, repeat(kind), names, repeat(None)))
 
 
 def _attribute(kind: type, name: str) -> object:

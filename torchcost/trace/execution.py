@@ -77,10 +77,11 @@ def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | No
 
 def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
     modules, given = distinct_modules(model), inputs.copied()
+    tensors = distinct_tensors(modules)
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
     tracer = Tracer(model, protected=protected, journal=journal)
-    with state_preserved(modules, protected), modes_set(modules, run.mode):
-        protected.note_leaves((*distinct_tensors(modules), *given.tensors()))
+    with state_preserved(modules, tensors, protected), modes_set(modules, run.mode):
+        protected.note_leaves((*tensors, *given.tensors()))
         _call(model, given, tracer, run)
     return tracer.trace(execution="real", mode=run.mode)
 
@@ -92,7 +93,11 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
     with twin.discarded(notes):
         protected = Protected(grads_cleared=bool(run.backward))
         tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal)
-        with state_preserved(modules, protected), modes_set((*modules, *copies), run.mode), twin.mode:
+        with (
+            state_preserved(modules, distinct_tensors(modules), protected),
+            modes_set((*modules, *copies), run.mode),
+            twin.mode,
+        ):
             protected.note_leaves((*distinct_tensors(copies), *twin.inputs.tensors()))
             try:
                 _call(twin.model, twin.inputs, tracer, run)

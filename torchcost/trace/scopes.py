@@ -154,14 +154,14 @@ class Scopes:
                 self._watch_thread()
                 yield
         finally:
-            self._drop_dead()
+            self._drop_dead(sys._getframe())
             self._unwatch_thread()
             self._stack.scopes, self._stack.claim = [], None
 
     @property
     def current(self) -> Scope | None:
         """The innermost running module of this thread."""
-        self._drop_dead()
+        self._drop_dead(sys._getframe())
         return self._stack.scopes[-1] if self._stack.scopes else None
 
     @property
@@ -170,14 +170,15 @@ class Scopes:
         return self._stack.claim
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._drop_dead()
+        caller = _caller()
+        self._drop_dead(caller.f_back)
         watched, stack = self.modules.watched(module), self._stack
         if watched is None or (stack.mode is None and not self._watch_visitor()):
             return  # a copy of a module, which no path leads to; another counter's call of the same model
         path = self._path(watched.names)
         visit = self._visit(path, module, args, kwargs)
         backward = in_backward()
-        scope = Scope(path, module, None, backward, sys.exception(), _caller())
+        scope = Scope(path, module, None, backward, sys.exception(), caller)
         if stack.claim is None and not backward and self.modules.encloses_nothing(watched):
             scope.claim = claimable(module, args, kwargs, self._weights)
         if scope.claim is not None:
@@ -214,7 +215,7 @@ class Scopes:
         return visit
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        scope = self._pop(module)
+        scope = self._pop(module, _caller())
         if scope is None:
             return
         was_watched, failed = scope.watched, sys.exception() is not scope.pending
@@ -288,19 +289,19 @@ class Scopes:
             self._effects.after_unwatched(given=call.storages(), made=made)
         return self._recorder.price(claim.rule, call, known_by, path=scope.path)
 
-    def _pop(self, module: nn.Module) -> Scope | None:
+    def _pop(self, module: nn.Module, caller: FrameType) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""
-        scopes, caller = self._stack.scopes, _caller()
+        scopes = self._stack.scopes
         if scopes and scopes[-1].frame is not caller:
-            self._drop_dead()
+            self._drop_dead(caller)
         if scopes and scopes[-1].module is module and scopes[-1].frame is caller:
             return scopes.pop()
         return None
 
-    def _drop_dead(self) -> None:
+    def _drop_dead(self, frame: FrameType | None) -> None:
         """Ends the scopes whose calls are over although no hook said so: an interrupt, which torch lets pass them."""
         stack = self._stack
-        while stack.scopes and not _is_running(stack.scopes[-1]):
+        while stack.scopes and not _is_running(stack.scopes[-1], frame):
             scope = stack.scopes.pop()
             self._look_again(scope)
             if scope is stack.claim:
@@ -324,7 +325,7 @@ def note_storages(module: nn.Module, known: dict[int, StorageWeakRef | None]) ->
     A weak reference lets the memory go where forward puts another tensor there, but no new storage gets its number.
     """
     for registry in (module._parameters, module._buffers):
-        for tensor in registry.values():
+        for tensor in registry.values() if registry else ():
             if tensor is None or (storage := storage_id(tensor)) in known:
                 continue
             if storage is not None and not is_lazy(tensor):
@@ -332,18 +333,17 @@ def note_storages(module: nn.Module, known: dict[int, StorageWeakRef | None]) ->
 
 
 def _caller() -> FrameType:
-    """The frame that calls a module, seen from one of its hooks."""
-    frame = sys._getframe(1)
+    """The frame that calls a module, seen from what one of its hooks calls."""
+    frame = sys._getframe(3)
     while frame.f_code.co_name != "_call_impl" and frame.f_back is not None:
         frame = frame.f_back
     return frame
 
 
-def _is_running(scope: Scope) -> bool:
-    """Whether the call of a scope is still on the stack; of another thread's nothing is known here."""
+def _is_running(scope: Scope, frame: FrameType | None) -> bool:
+    """Whether the call of a scope is on the stack above a frame; of another thread's nothing is known here."""
     if scope.thread != threading.get_ident():
         return True
-    frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame is not scope.frame:
         frame = frame.f_back
     return frame is not None

@@ -79,19 +79,15 @@ def sign_given(
 
 
 def _sign(values: Iterable[Any], given: Given) -> None:
-    signs, storages = given.signs, given.storages
+    signs, storages, weights = given.signs, given.storages, given.weights
     for value in values:
         kind = type(value)
         if kind in PLAIN:
             if value.is_quantized:
                 raise _Unsigned
-            storage, number = torch._C._storage_address(value), len(storages)  # type: ignore[attr-defined]
-            place = 0
-            if storage in storages:
-                number, place = storages[storage], value.storage_offset()
-            storages[storage] = number
-            weight = storage in given.weights
-            signs += (value.shape, value.stride(), value.dtype, value.requires_grad, number, place, weight)
+            storage = _storage_address(value)
+            signs += (storages.setdefault(storage, len(storages)), storage in weights, value.storage_offset())
+            signs += (value.shape, value.stride(), value.dtype, value.requires_grad)
         elif kind is tuple or kind is list:
             signs.append(len(value))
             _sign(value, given)
@@ -100,6 +96,9 @@ def _sign(values: Iterable[Any], given: Given) -> None:
             _sign(value.values(), given)
         else:
             _sign_atom(kind, value, signs)
+
+
+_storage_address = torch._C._storage_address  # type: ignore[attr-defined]
 
 
 def _sign_atom(kind: type, value: Any, signs: list[Any]) -> None:
@@ -117,28 +116,31 @@ _SPEAKING = frozenset((int, str, NoneType))
 
 def _sign_module(module: Any, given: Given) -> None:
     """A module's plain attributes and its weights; one with children, or other tensors, is more than these."""
-    if module._modules:
-        raise _Unsigned
     own, signs = vars(module), given.signs
+    if own["_modules"]:
+        raise _Unsigned
+    names = own.keys() - OF_EVERY_MODULE
     signs.append(own["training"])
-    for name, value in own.items():
-        if name not in OF_EVERY_MODULE:
-            _sign_attribute(value, signs)
+    signs += names
+    for name in names:
+        value = own[name]
+        kind = type(value)
+        if kind in _SPEAKING or (kind is tuple and _INTEGERS.issuperset(map(type, value))):
+            signs.append(value)
+        else:
+            _sign_attribute(kind, value, signs)
     _sign(own["_parameters"].values(), given)
     if own["_buffers"]:
         _sign(own["_buffers"].values(), given)
 
 
-def _sign_attribute(value: Any, signs: list[Any]) -> None:
-    kind = type(value)
-    if kind is tuple and _INTEGERS.issuperset(map(type, value)):
-        signs.append(value)
-    elif kind is tuple or kind is list:
+_INTEGERS = frozenset((int,))
+
+
+def _sign_attribute(kind: type, value: Any, signs: list[Any]) -> None:
+    if kind is tuple or kind is list:
         signs.append(len(value))
         for part in value:
-            _sign_attribute(part, signs)
+            _sign_attribute(type(part), part, signs)
     else:
         _sign_atom(kind, value, signs)
-
-
-_INTEGERS = frozenset((int,))

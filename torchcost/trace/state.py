@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from torchcost.handlers.call import storage_id
-from torchcost.trace.paths import distinct_tensors, shards
+from torchcost.trace.paths import shards
 from torchcost.trace.plain import OF_EVERY_MODULE, REAL
 from torchcost.trace.preserve import Protected
 
@@ -27,7 +27,9 @@ __all__ = ["modes_set", "rng_preserved", "state_preserved"]
 
 
 @contextmanager
-def state_preserved(modules: Sequence[nn.Module], protected: Protected) -> Iterator[None]:
+def state_preserved(
+    modules: Sequence[nn.Module], tensors: Sequence[torch.Tensor], protected: Protected
+) -> Iterator[None]:
     """The modules' parameters, buffers, grads and generators as they were; plain values too, if tensors were put back.
 
     A flag that says how the weights now are (RWKV's `layers_are_rescaled`, a codebook's `initialised`) must not outlive
@@ -35,7 +37,7 @@ def state_preserved(modules: Sequence[nn.Module], protected: Protected) -> Itera
     """
     kept = [_Kept(module) for module in modules]
     with _disable_current_modes():  # another count may be running, on fakes
-        looks = [_Look(tensor) for tensor in distinct_tensors(modules) if _is_plain(tensor)]
+        looks = [_Look(tensor) for tensor in tensors if _is_plain(tensor)]
     parts: tuple[_Look | _Kept, ...] = (*looks, *kept)
     if _have_shards(modules):
         parts = ()  # what puts shards in and out itself is let be
@@ -100,10 +102,9 @@ class _Kept:
         plain: dict[str, Any] = {}
         self._values = [(own, plain, OF_EVERY_MODULE)]
         self._generators: list[tuple[Any, _States, Any]] = []
-        for name, value in own.items():
+        for name in own.keys() - OF_EVERY_MODULE:
+            value = own[name]
             kind = type(value)
-            if name in OF_EVERY_MODULE:
-                continue
             if kind in _PLAIN_VALUES or isinstance(value, _PLAIN_VALUES):
                 plain[name] = value
             elif kind is dict:
@@ -133,7 +134,7 @@ class _Kept:
 
 def _values(held: dict[Any, Any], others: frozenset[Any] = frozenset()) -> dict[Any, Any]:
     """The plain values of a dict, but for those of other names."""
-    return {name: value for name, value in held.items() if name not in others and isinstance(value, _PLAIN_VALUES)}
+    return {name: held[name] for name in held.keys() - others if isinstance(held[name], _PLAIN_VALUES)}
 
 
 _PLAIN_VALUES = (bool, int, float, str, NoneType)
