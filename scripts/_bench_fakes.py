@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _bench_time import Run, bare, median_seconds
+from _bench_time import Run, bare, quickest_seconds
 from torch import nn
 
 import torchcost
@@ -84,7 +84,7 @@ def measured(name: str, runs: dict[str, Run], turns: int) -> str:
     """One line: bare, counted, ratio, and by how much counting raised the process's peak memory."""
     for run in runs.values():
         run()
-    raised, seconds = peak_raised(runs), median_seconds(runs, turns)
+    raised, seconds = peak_raised(runs), quickest_seconds(runs, turns)
     ratio = seconds["counted"] / seconds["bare"]
     return (
         f"{name:34} {seconds['bare']:8.3f} s bare {seconds['counted']:8.3f} s counted   ratio {ratio:5.2f}   "

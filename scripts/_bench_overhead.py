@@ -9,10 +9,9 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
-from _bench_time import bare, median_seconds, percentile
+from _bench_time import bare, percentile, quickest_seconds
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -93,7 +92,9 @@ TOOLS: dict[str, Tool] = {
 
 def overhead(*, batch: int, turns: int, tools: Sequence[str], wanted: list[str]) -> None:
     """A line for each model, and at the end the median and the 90th percentile of each tool's ratio."""
-    print(f"\nbatch {batch}: bare forward, what torchcost adds, and each tool's time over the bare forward's")
+    print(
+        f"\nbatch {batch}, the quickest of {turns}: bare forward, what torchcost adds, and each tool's time over the bare forward's"
+    )
     print(f"{'':20} {'bare':>9} {'added':>9}  " + " ".join(f"{name:>15}" for name in tools))
     ratios: dict[str, list[float]] = {name: [] for name in tools}
     for name in MODELS:
@@ -125,7 +126,7 @@ def measured(name: str, batch: int, turns: int, tools: Sequence[str]) -> tuple[f
         for tool in tools:
             with contextlib.suppress(ImportError):
                 runs[tool] = silenced(TOOLS[tool](copy.deepcopy(model), x))
-        seconds = median_seconds(working(runs), turns)
+        seconds = quickest_seconds(working(runs), turns)
     return seconds["bare"], {tool: taken / seconds["bare"] for tool, taken in seconds.items() if tool != "bare"}
 
 
@@ -158,12 +159,9 @@ def tiny() -> None:
     """What a count takes where there is nearly nothing to count."""
     model, x = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)), torch.randn(4, 8)
     runs: dict[str, Run] = {"bare": bare(model, x), "counted": torchcosts(model, x)}
-    seconds: dict[str, Any] = median_seconds(runs, turns=500)
-    quickest = median_seconds(runs, turns=500, middle=min)
-    print(
-        f"\na tiny model: {seconds['bare'] * 1e3:.3f} ms bare, {seconds['counted'] * 1e3:.3f} ms counted; "
-        f"at best {(quickest['counted'] - quickest['bare']) * 1e3:.3f} ms added"
-    )
+    seconds = quickest_seconds(runs, turns=500)
+    bare_ms, counted_ms = seconds["bare"] * 1e3, seconds["counted"] * 1e3
+    print(f"\na tiny model: {bare_ms:.3f} ms bare, {counted_ms:.3f} ms counted, {counted_ms - bare_ms:.3f} ms added")
 
 
 def main(wanted: list[str]) -> None:

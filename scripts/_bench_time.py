@@ -1,8 +1,7 @@
-"""How the benchmarks take time: several runs in turn, in one process, and the median of each."""
+"""How the benchmarks take time: several runs in turn, in one process, and the quickest of each."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -19,12 +18,10 @@ def seconds(run: Run) -> float:
     return time.perf_counter() - begin
 
 
-def median_seconds(
-    runs: dict[str, Run], turns: int, middle: Callable[[Sequence[float]], float] = statistics.median
-) -> dict[str, float]:
-    """The median time of each run; they take turns, so that a slow minute of the machine hits all."""
+def quickest_seconds(runs: dict[str, Run], turns: int) -> dict[str, float]:
+    """The quickest time of each run, to which what else the machine does only adds; they take turns."""
     taken = [[seconds(run) for run in runs.values()] for _ in range(turns)]
-    return {name: middle(column) for name, column in zip(runs, zip(*taken, strict=True), strict=True)}
+    return {name: min(column) for name, column in zip(runs, zip(*taken, strict=True), strict=True)}
 
 
 def percentile(values: Sequence[float], share: float) -> float:
