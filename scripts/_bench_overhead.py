@@ -92,9 +92,8 @@ TOOLS: dict[str, Tool] = {
 
 def overhead(*, batch: int, turns: int, tools: Sequence[str], wanted: list[str]) -> None:
     """A line for each model, and at the end the median and the 90th percentile of each tool's ratio."""
-    print(
-        f"\nbatch {batch}, the quickest of {turns}: bare forward, what torchcost adds, and each tool's time over the bare forward's"
-    )
+    print(f"\nbatch {batch}: bare forward, what torchcost adds, and each tool's time over the bare forward's")
+    print(f"(each the quickest of {turns} turns)")
     print(f"{'':20} {'bare':>9} {'added':>9}  " + " ".join(f"{name:>15}" for name in tools))
     ratios: dict[str, list[float]] = {name: [] for name in tools}
     for name in MODELS:
