@@ -12,7 +12,7 @@ from _bench_time import Run, bare, quickest_seconds
 from torch import nn
 
 import torchcost
-from torchcost.trace.fake import Twin
+from torchcost.trace.fakes.twin import Twin
 from torchcost.trace.inputs import unpack
 
 LLAMA_70B: dict[str, Any] = {

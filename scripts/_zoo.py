@@ -15,7 +15,14 @@ from _zoo_process import Limits, StoppedError, Workshop
 from _zoo_results import append, latest, report
 
 LIBRARIES = ("torchvision", "timm", "transformers")
-PRELOAD = ("torch.utils.flop_counter", "torchcost.trace.fake", "torchvision", "timm", "transformers", "_zoo_measure")
+PRELOAD = (
+    "torch.utils.flop_counter",
+    "torchcost.trace.fakes.twin",
+    "torchvision",
+    "timm",
+    "transformers",
+    "_zoo_measure",
+)
 RESULTS = Path(__file__).parents[1] / ".zoo" / "results.jsonl"
 
 

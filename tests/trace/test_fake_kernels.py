@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from torchcost.trace import fake_kernels
+from torchcost.trace.fakes.kernels import run_on_fakes
 
 aten = torch.ops.aten
 Tensors = tuple[torch.Tensor, ...]
@@ -21,41 +21,41 @@ def last(*shape: int) -> torch.Tensor:
 
 def group_norm(x: torch.Tensor) -> Tensors:
     arguments = (x, torch.ones(8), torch.ones(8), 2, 8, 35, 2, 1e-5)
-    return fake_kernels.run(aten.native_group_norm.default, arguments, {})  # type: ignore[no-any-return]
+    return run_on_fakes(aten.native_group_norm.default, arguments, {})  # type: ignore[no-any-return]
 
 
 def group_norm_backward(dy: torch.Tensor, x: torch.Tensor) -> Tensors:
     arguments = (dy, x, torch.zeros(2, 2), torch.ones(2, 2), torch.ones(8), 2, 8, 35, 2, [True] * 3)
-    return fake_kernels.run(aten.native_group_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
+    return run_on_fakes(aten.native_group_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
 
 
 def layer_norm_backward(dy: torch.Tensor, x: torch.Tensor) -> Tensors:
     statistics = (torch.zeros(2, 7, 1), torch.ones(2, 7, 1))
     arguments = (dy, x, [8], *statistics, torch.ones(8), torch.ones(8), [True] * 3)
-    return fake_kernels.run(aten.native_layer_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
+    return run_on_fakes(aten.native_layer_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
 
 
 def grouped_product(x: torch.Tensor, w: torch.Tensor) -> Tensors:
     ends = torch.tensor([8, 16], dtype=torch.int32)
-    return (fake_kernels.run(aten._grouped_mm.default, (x, w, ends), {}),)
+    return (run_on_fakes(aten._grouped_mm.default, (x, w, ends), {}),)
 
 
 def batch_norm(x: torch.Tensor) -> Tensors:
     ones = [torch.ones(x.shape[1]) for _ in range(4)]
     arguments = (x, *ones, True, 0.1, 1e-5)
-    return fake_kernels.run(aten.native_batch_norm.default, arguments, {})[:1]  # type: ignore[no-any-return]
+    return run_on_fakes(aten.native_batch_norm.default, arguments, {})[:1]  # type: ignore[no-any-return]
 
 
 def view(x: torch.Tensor) -> Tensors:
-    return (fake_kernels.run(aten.view.default, (x, [1, 8, 4, 4]), {}),)
+    return (run_on_fakes(aten.view.default, (x, [1, 8, 4, 4]), {}),)
 
 
 def backward(operator: Any, *options: Any) -> Callable[..., Tensors]:
-    return lambda grad, x, *more: (fake_kernels.run(operator, (grad, x, *more, *options), {}),)
+    return lambda grad, x, *more: (run_on_fakes(operator, (grad, x, *more, *options), {}),)
 
 
 def elu_backward(grad: torch.Tensor, x: torch.Tensor) -> Tensors:
-    return (fake_kernels.run(aten.elu_backward.default, (grad, 1, 1, 1, False, x), {}),)
+    return (run_on_fakes(aten.elu_backward.default, (grad, 1, 1, 1, False, x), {}),)
 
 
 MIXED = (torch.randn(2, 8, 7).mT, torch.randn(2, 7, 8))

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import (
 from torch.utils.flop_counter import FlopCounterMode
 
 import torchcost
-from torchcost.trace.recompute import recomputing
+from torchcost.trace.patches.recompute import recomputing
 
 ONCE = 2 * 8 * 8
 """MACs of one 2 by 8 times 8 by 8 product."""

@@ -16,7 +16,8 @@ import torchcost
 from torchcost import CostCounter
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
-from torchcost.trace import claiming, families, preserve  # noqa: F401  (families registers every rule)
+from torchcost.trace import claiming, families  # noqa: F401  (families registers every rule)
+from torchcost.trace.untouched import tensors
 
 
 def modes_in(monkeypatch: pytest.MonkeyPatch, name: str, run: Callable[[], Any]) -> list[int]:
@@ -101,7 +102,7 @@ def test_its_weights_count_as_used() -> None:
 
 def test_what_it_makes_is_the_runs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator in place on its output has nothing to put back: no copy of an activation is held for it."""
-    monkeypatch.setattr(preserve, "_saved", lambda tensor: pytest.fail("a tensor of the run's own was saved"))
+    monkeypatch.setattr(tensors, "_saved", lambda tensor: pytest.fail("a tensor of the run's own was saved"))
     model = nn.Sequential(nn.Linear(4, 4), nn.Threshold(0, 1, inplace=True), nn.ReLU(inplace=True))
     assert torchcost.count(model, torch.ones(1, 4)).macs == 16
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from torchcost.handlers.call import storage_id, tensors_in
 from torchcost.trace.parameters import Inventory
-from torchcost.trace.preserve import Protected, gives_new
 from torchcost.trace.signature import Signed
+from torchcost.trace.untouched.tensors import Protected, gives_new
 
 __all__ = ["Effects"]
 

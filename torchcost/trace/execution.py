@@ -21,14 +21,14 @@ from torchcost.errors import FakeExecutionError, MeasurementError
 from torchcost.handlers.call import leaves_in
 from torchcost.record import Trace, place
 from torchcost.trace.copies import copied
-from torchcost.trace.fake import Twin
+from torchcost.trace.fakes.twin import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.journal import Journal
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
-from torchcost.trace.preserve import Protected
-from torchcost.trace.state import modes_set, rng_preserved, state_preserved
 from torchcost.trace.tracer import Tracer
+from torchcost.trace.untouched.state import modes_set, rng_preserved, state_preserved
+from torchcost.trace.untouched.tensors import Protected
 
 __all__ = ["Backward", "Execution", "Mode", "Run", "observe"]
 

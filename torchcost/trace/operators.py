@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_map
 
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
-from torchcost.trace import fake_kernels, fake_mode
-from torchcost.trace.patch import Patch
+from torchcost.trace.fakes.kernels import run_on_fakes
+from torchcost.trace.fakes.mode import ThreadedFakeMode, admit, fakes_in_force
+from torchcost.trace.patches.patch import Patch
 from torchcost.trace.plain import PLAIN
 
 __all__ = ["OperatorMode", "Watcher", "flex_attention_uncompiled", "watches_this_thread"]
@@ -64,7 +65,7 @@ class OperatorMode(TorchDispatchMode):
     def __init__(self, watcher: Watcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._watcher: Watcher | None = watcher
-        self._fakes = fake_mode.in_force()
+        self._fakes = fakes_in_force()
         self._saw_subclass = False
 
     @property
@@ -90,7 +91,7 @@ class OperatorMode(TorchDispatchMode):
         kwargs = kwargs or {}
         if (watcher := self._watcher) is None:
             return func(*args, **kwargs)
-        if (fakes := fake_mode.in_force()) is not self._fakes and self._is_of_others(fakes):
+        if (fakes := fakes_in_force()) is not self._fakes and self._is_of_others(fakes):
             return func(*args, **kwargs)
         if types and not PLAIN.issuperset(types) and any(_dispatches(kind) for kind in types):
             self._saw_subclass = True
@@ -99,20 +100,20 @@ class OperatorMode(TorchDispatchMode):
         if kind == "free":
             return func(*args, **kwargs)
         if kind == "higher-order":
-            fake_mode.admit(func)
+            admit(func)
             if str(func) in _RUN_BODIES and find_handler(func) is None:
                 return func(*tree_map(self._inside, args), **kwargs)
         elif kind == "composite" and (key := _composite_key(func, _backend(args, kwargs))) and not _is_ruled(func):
             with self:
                 return func._op_dk(key, *args, **kwargs)
         args, kwargs = watcher.before(func, args, kwargs)
-        output = func(*args, **kwargs) if fakes is None else fake_kernels.run(func, args, kwargs)
+        output = func(*args, **kwargs) if fakes is None else run_on_fakes(func, args, kwargs)
         watcher.after(func, args, kwargs, output)
         return output
 
     def _is_of_others(self, fakes: Any) -> bool:
         """Whether fakes are not the user's work: those of another count, those a subclass infers its shapes on."""
-        return isinstance(fakes, fake_mode.ThreadedFakeMode) or self._saw_subclass
+        return isinstance(fakes, ThreadedFakeMode) or self._saw_subclass
 
     def _inside(self, argument: Any) -> Any:
         """A branch or body of a higher-order operator, run under this mode."""

@@ -23,16 +23,16 @@ from torch.nn.parameter import is_lazy
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id, tensors_in
 from torchcost.record import Record
-from torchcost.trace import fake_mode
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.claiming import Claim, claimable, needs_no_watch
 from torchcost.trace.effects import Effects
+from torchcost.trace.fakes.mode import fakes_in_force
 from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
+from torchcost.trace.patches.threads import followed
 from torchcost.trace.recorder import Recorder, specs_of
 from torchcost.trace.scripts import unseen
-from torchcost.trace.threads import followed
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
 
@@ -138,7 +138,7 @@ class Scopes:
         """What a thread that this one starts runs in, if this one is watched: it goes on where this one is now."""
         if self._stack.mode is None:
             return None
-        return self._operators_watched(self.current, self.claim, fake_mode.in_force())
+        return self._operators_watched(self.current, self.claim, fakes_in_force())
 
     @contextmanager
     def _operators_watched(

@@ -16,18 +16,18 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torchcost.record import ModuleEntry, Phase, Trace
 from torchcost.trace import families, plugins  # noqa: F401  (families registers every rule)
 from torchcost.trace.attribution import Attribution, in_backward
-from torchcost.trace.control_flow import CONTROL_FLOW_AS_PYTHON
 from torchcost.trace.effects import Effects
-from torchcost.trace.fake import Twin
+from torchcost.trace.fakes.twin import Twin
 from torchcost.trace.journal import Journal
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
-from torchcost.trace.patch import applied
+from torchcost.trace.patches.control_flow import CONTROL_FLOW_AS_PYTHON
+from torchcost.trace.patches.patch import applied
+from torchcost.trace.patches.recompute import RECOMPUTATION_MARKED, recomputing
 from torchcost.trace.paths import distinct_modules, named_modules
-from torchcost.trace.preserve import Protected
-from torchcost.trace.recompute import RECOMPUTATION_MARKED, recomputing
 from torchcost.trace.recorder import Recorder
 from torchcost.trace.scopes import Failure, Scopes, Visit, note_storages
+from torchcost.trace.untouched.tensors import Protected
 
 __all__ = ["Tracer"]
 

@@ -13,14 +13,14 @@ from torch._prims_common import suggest_memory_format
 from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-__all__ = ["run"]
+__all__ = ["run_on_fakes"]
 
 aten = torch.ops.aten
 Args = tuple[Any, ...]
 Dict = dict[str, Any]
 
 
-def run(operator: Any, args: Args, kwargs: Dict) -> Any:
+def run_on_fakes(operator: Any, args: Args, kwargs: Dict) -> Any:
     """Runs an operator; on CPU fakes it gives what the real kernel would."""
     corrected = _CORRECTED.get(operator)
     if corrected is None or not isinstance(args[0], FakeTensor) or args[0].device.type != "cpu":

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torchcost.handlers.call import storage_id
 from torchcost.trace.paths import shards
 from torchcost.trace.plain import OF_EVERY_MODULE, REAL
-from torchcost.trace.preserve import Protected
+from torchcost.trace.untouched.tensors import Protected
 
 __all__ = ["modes_set", "rng_preserved", "state_preserved"]
 

@@ -10,7 +10,7 @@ import torch
 from torch._ops import HigherOrderOperator
 from torch._subclasses import FakeTensorMode
 
-__all__ = ["ThreadedFakeMode", "admit", "in_force"]
+__all__ = ["ThreadedFakeMode", "admit", "fakes_in_force"]
 
 
 class _OfThread:
@@ -49,6 +49,6 @@ def admit(operator: HigherOrderOperator) -> None:
         table.setdefault(ThreadedFakeMode, table[FakeTensorMode])
 
 
-def in_force() -> Any:
+def fakes_in_force() -> Any:
     """The fake tensor mode of this thread, torch's or ours; None if there is none."""
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)

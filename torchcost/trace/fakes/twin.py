@@ -23,9 +23,9 @@ from torchcost.errors import FakeExecutionError
 from torchcost.handlers.call import leaves_in, storage_id, tensors_in
 from torchcost.record import place
 from torchcost.trace.copies import attributes, copied
-from torchcost.trace.fake_mode import ThreadedFakeMode
+from torchcost.trace.fakes.leftovers import Leftovers
+from torchcost.trace.fakes.mode import ThreadedFakeMode
 from torchcost.trace.inputs import Arguments
-from torchcost.trace.leftovers import Leftovers
 from torchcost.trace.parameters import is_lazy_module
 
 __all__ = ["Twin"]
