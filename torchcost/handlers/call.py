@@ -113,7 +113,8 @@ def _collect(values: Iterable[object], found: list[torch.Tensor]) -> None:
         elif type(value) in ATOMS:
             continue
         elif isinstance(value, tuple | list):
-            _collect(value, found)
+            if not ATOMS.issuperset(map(type, value)):
+                _collect(value, found)
         elif isinstance(value, Mapping):
             _collect(value.values(), found)
 

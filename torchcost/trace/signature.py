@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 
 from torchcost.handlers.call import ATOMS, Call, Target
+from torchcost.record import Record
+from torchcost.trace import prices
 from torchcost.trace.plain import OF_EVERY_MODULE, PLAIN
 
 __all__ = ["Given", "Signed", "sign_given", "signed_by_shapes"]
@@ -20,9 +22,13 @@ class _Unsigned(Exception):
 
 
 class Signed(NamedTuple):
-    """A key that two calls share only if they cost the same, with the storages that this one was given and made."""
+    """A key that two calls share only if they cost the same, and the storages that this one was given and made.
+
+    `price` is that of an equal call before, if there was one.
+    """
 
     key: Hashable
+    price: Record | None
     given: list[int | None]
     made: list[int | None]
 
@@ -45,11 +51,11 @@ class Given:
         try:
             _sign((output,), self)
             key = tuple(signs)
-            hash(key)
+            price = prices.remembered(key)
         except _NO_KEY:
             return None
         storages = list(self.storages)
-        return Signed(key, storages[:count], storages[count:])
+        return Signed(key, price, storages[:count], storages[count:])
 
 
 _NO_KEY = (_Unsigned, TypeError, RuntimeError)
