@@ -45,10 +45,18 @@ def cases_of(library: str) -> dict[str, Case]:
 
 
 def chosen(patterns: list[str]) -> dict[str, Case]:
-    """The cases that the names or patterns mean; a library's name means all of it, and none at all means everything."""
+    """The cases that the names or patterns mean; a library's name means all of it, and none at all means everything.
+
+    Raises LookupError for one that means none.
+    """
     every = {name: case for library in LIBRARIES for name, case in cases_of(library).items()}
-    wanted = [f"{pattern}:*" if pattern in LIBRARIES else pattern for pattern in patterns or ["*"]]
-    return {name: case for name, case in every.items() if any(fnmatchcase(name, pattern) for pattern in wanted)}
+    wanted: set[str] = set()
+    for pattern in patterns or ["*"]:
+        found = {name for name in every if fnmatchcase(name, f"{pattern}:*" if pattern in LIBRARIES else pattern)}
+        if not found:
+            raise LookupError(f"no model is called {pattern}. List them: scripts/zoo --list")
+        wanted |= found
+    return {name: case for name, case in every.items() if name in wanted}
 
 
 def work(name: str) -> Result:
@@ -79,9 +87,10 @@ def to_run(cases: dict[str, Case], done: dict[str, Result], *, again: bool, fail
 def main(words: list[str]) -> int:
     """1 where a model is not exact and nothing says why."""
     asked = options(words)
-    cases = chosen(asked.names)
-    if not cases:
-        print(f"error: no model is called {' or '.join(asked.names)}. List them: scripts/zoo --list", file=sys.stderr)
+    try:
+        cases = chosen(asked.names)
+    except LookupError as unknown:
+        print(f"error: {unknown}", file=sys.stderr)
         return 2
     if asked.list:
         print("\n".join(cases))

@@ -166,8 +166,9 @@ def test_the_exit_code_says_whether_all_is_exact(
     assert "exact %" in capsys.readouterr().out
 
 
-def test_an_unknown_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert zoo.main(["timm:no_such"]) == 2
+@pytest.mark.parametrize("beside", [[], ["timm"]], ids=["alone", "beside a known one"])
+def test_an_unknown_name_is_told(beside: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.main(["--list", *beside, "timm:no_such"]) == 2
     assert capsys.readouterr().err == "error: no model is called timm:no_such. List them: scripts/zoo --list\n"
 
 
