@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -71,13 +71,15 @@ def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | No
         if run.execution == "real" or (run.execution == "auto" and not on_meta):
             if any(map(is_lazy_module, modules)):
                 model = _materialised(model, inputs, run)
-            return _real(model, inputs, run, journal)
+                modules = distinct_modules(model)
+            return _real(model, modules, inputs, run, journal)
         return _fake(model, inputs, run, journal)
 
 
-def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
-    modules, given = distinct_modules(model), inputs.copied()
-    tensors = distinct_tensors(modules)
+def _real(
+    model: nn.Module, modules: Sequence[nn.Module], inputs: Arguments, run: Run, journal: Journal | None
+) -> Trace:
+    tensors, given = distinct_tensors(modules), inputs.copied()
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
     tracer = Tracer(model, protected=protected, journal=journal)
     with state_preserved(modules, tensors, protected), modes_set(modules, run.mode):

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from torch import nn
@@ -21,13 +22,14 @@ from torchcost.trace.paths import is_wrapper, named_modules
 
 __all__ = ["Modules", "Watched"]
 
-_REGISTRIES = (
+_registries = itemgetter(
     "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
 )
+"""Where a module keeps its hooks and what is to be known of each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -147,8 +149,8 @@ class Modules:
     def _unhook(self) -> None:
         copies = [copy for reference in self._copies if (copy := reference()) is not None]
         for module in (*[watched.module for watched in self._watched.values()], *copies):
-            for registry in _REGISTRIES:
-                vars(module)[registry].pop(self._number, None)
+            for hooks in _registries(vars(module)):
+                hooks.pop(self._number, None)
         self._watched.clear()
         self._copies.clear()
 

@@ -35,12 +35,13 @@ def state_preserved(
     A flag that says how the weights now are (RWKV's `layers_are_rescaled`, a codebook's `initialised`) must not outlive
     them.
     """
-    kept = [_Kept(module) for module in modules]
-    with _disable_current_modes():  # another count may be running, on fakes
-        looks = [_Look(tensor) for tensor in tensors if _is_plain(tensor)]
-    parts: tuple[_Look | _Kept, ...] = (*looks, *kept)
-    if _have_shards(modules):
-        parts = ()  # what puts shards in and out itself is let be
+    attributes = [_Attributes(module) for module in modules]
+    parts: list[_Look | _Registry | _ScriptBuffers] = []
+    if not _have_shards(modules):  # what puts shards in and out itself is let be
+        with _disable_current_modes():  # another count may be running, on fakes
+            parts += [_Look(tensor) for tensor in tensors if _is_plain(tensor)]
+        for module in modules:
+            parts += _registries(module)
     try:
         yield
     finally:
@@ -50,10 +51,10 @@ def state_preserved(
             protected.restore()
             for part in changed:
                 part.restore()
-        for module in kept:
-            module.restore_generators()
+        for held in attributes:
+            held.restore_generators()
             if state:
-                module.restore_values()
+                held.restore_values()
 
 
 def _have_shards(modules: Sequence[nn.Module]) -> bool:
@@ -87,19 +88,13 @@ def _extent(tensor: torch.Tensor) -> tuple[Any, ...]:
     return tensor.requires_grad, storage_id(tensor), place
 
 
-class _Kept:
-    """What a module holds: which tensors under which names, its plain values, the states of its random generators."""
+class _Attributes:
+    """What else a module holds: its plain values, and the states of its random generators."""
 
-    __slots__ = ("_generators", "_registries", "_values")
+    __slots__ = ("_generators", "_values")
 
     def __init__(self, module: nn.Module) -> None:
-        own = vars(module)
-        self._registries: tuple[_Registry | _ScriptBuffers, ...] = (
-            (_ScriptBuffers(module),)
-            if isinstance(module, torch.jit.ScriptModule)
-            else (_Registry(own["_parameters"]), _Registry(own["_buffers"]))
-        )
-        plain: dict[str, Any] = {}
+        own, plain = vars(module), dict[str, Any]()
         self._values = [(own, plain, OF_EVERY_MODULE)]
         self._generators: list[tuple[Any, _States, Any]] = []
         for name in own.keys() - OF_EVERY_MODULE:
@@ -112,13 +107,6 @@ class _Kept:
             elif kind in _GENERATORS:
                 states = _GENERATORS[kind]
                 self._generators.append((value, states, states.read(value)))
-
-    def changed(self) -> bool:
-        return any(registry.changed() for registry in self._registries)
-
-    def restore(self) -> None:
-        for registry in self._registries:
-            registry.restore()
 
     def restore_values(self) -> None:
         """Those of its attributes, and of the dicts among them; what was not there before goes."""
@@ -138,6 +126,13 @@ def _values(held: dict[Any, Any], others: frozenset[Any] = frozenset()) -> dict[
 
 
 _PLAIN_VALUES = (bool, int, float, str, NoneType)
+
+
+def _registries(module: nn.Module) -> tuple[_Registry | _ScriptBuffers, ...]:
+    """Which tensors a module holds under which names."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return (_ScriptBuffers(module),)
+    return _Registry(module._parameters), _Registry(module._buffers)
 
 
 class _Registry:
