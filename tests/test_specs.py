@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from torchcost.errors import ConfigurationError, ModelError
-from torchcost.specs import build, close_match, load, locate, one_line, told
+from torchcost.specs import build, load, locate
+from torchcost.specs.words import close_match, one_line, told
 
 NETS = """
 from torch import nn

@@ -19,7 +19,7 @@ from torchcost.cli.summary import summary
 from torchcost.cli.wording import typed
 from torchcost.cost import RULES
 from torchcost.errors import TorchCostError
-from torchcost.specs import one_line, told
+from torchcost.specs.words import one_line, told
 
 __all__ = ["main"]
 

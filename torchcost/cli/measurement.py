@@ -24,7 +24,8 @@ from torchcost.cli.wording import typed
 from torchcost.errors import ConfigurationError, FakeExecutionError, MeasurementError, ModelError, TorchCostError
 from torchcost.handlers.call import tensors_in
 from torchcost.report import Report
-from torchcost.specs import Source, build, close_match, locate, one_line, told, told_at
+from torchcost.specs import Source, build, locate
+from torchcost.specs.words import close_match, one_line, told, told_at
 from torchcost.trace.inputs import Arguments
 
 __all__ = ["Prepared", "measure", "prepare", "prepare_real"]
