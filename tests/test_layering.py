@@ -17,6 +17,7 @@ PACKAGE = Path(torchcost.__file__).parent
 LEVELS = {
     "torchcost.errors": 0,
     "torchcost.units": 0,
+    "torchcost.words": 0,
     "torchcost.cost": 1,
     "torchcost.record": 1,
     "torchcost.handlers.sizes": 2,
@@ -32,6 +33,7 @@ LEVELS = {
     "torchcost.handlers": 3,
     "torchcost.trace": 4,
     "torchcost.tree": 5,
+    "torchcost.regression": 6,
     "torchcost.render": 7,
     "torchcost.report": 8,
     "torchcost.specs": 8,

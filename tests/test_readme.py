@@ -25,6 +25,7 @@ LIBRARIES = {
     "llama.json": "transformers",
     "timm:": "timm",
     "torchvision:": "torchvision",
+    "resnet18.json": "torchvision",
     "--beside": "torchinfo",
 }
 

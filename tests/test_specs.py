@@ -13,7 +13,7 @@ from torch import nn
 
 from torchcost.errors import ConfigurationError, ModelError
 from torchcost.specs import build, load, locate
-from torchcost.specs.words import close_match, one_line, told
+from torchcost.words import close_match, one_line, told
 
 NETS = """
 from torch import nn

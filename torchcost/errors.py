@@ -4,6 +4,7 @@ TorchCostError                   every error of this package; carries the exit c
 ├── ConfigurationError           the request is wrong: an argument, a model spec, a column (also a ValueError)
 │   ├── HandlerError             a counting rule is wrong: registered twice, or returned the wrong thing
 │   └── ReportError              a saved report cannot be read
+├── BaselineError                a baseline is missing, damaged, or of another setting
 └── MeasurementError             the request is fine, the model could not be measured
     ├── FakeExecutionError       the model does not run on fake tensors
     ├── ModelError               building or calling the model failed
@@ -13,6 +14,7 @@ TorchCostError                   every error of this package; carries the exit c
 from __future__ import annotations
 
 __all__ = [
+    "BaselineError",
     "ConfigurationError",
     "FakeExecutionError",
     "HandlerError",
@@ -42,6 +44,12 @@ class HandlerError(ConfigurationError):
 
 class ReportError(ConfigurationError):
     """A file or mapping is not a report of a schema this version reads."""
+
+
+class BaselineError(TorchCostError):
+    """There is no baseline to compare with, or none that can be compared."""
+
+    exit_code = 4
 
 
 class MeasurementError(TorchCostError):

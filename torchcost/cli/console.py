@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from click.exceptions import Exit
 
 from torchcost.errors import ConfigurationError
-from torchcost.specs.words import one_line
+from torchcost.words import one_line
 
 __all__ = [
     "BROKEN_PIPE",

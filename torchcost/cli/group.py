@@ -12,6 +12,7 @@ import click
 from torchcost import __version__
 from torchcost.cli import console
 from torchcost.cli.completion import completion
+from torchcost.cli.diff import diff
 from torchcost.cli.explain import explain
 from torchcost.cli.handlers import handlers
 from torchcost.cli.options import HELP_NAMES, is_verbose, verbose
@@ -19,7 +20,7 @@ from torchcost.cli.summary import summary
 from torchcost.cli.wording import typed
 from torchcost.cost import RULES
 from torchcost.errors import TorchCostError
-from torchcost.specs.words import one_line, told
+from torchcost.words import one_line, told
 
 __all__ = ["main"]
 
@@ -48,7 +49,8 @@ Examples:
   torchcost explain torchcost.examples:resnet18 layer1.0.conv1
 
 \b
-Exit codes: 0 fine; 1 over a limit; 2 usage or configuration; 3 could not measure.""",
+Exit codes: 0 fine; 1 over a limit; 2 usage or configuration; 3 could not measure;
+4 nothing to compare with.""",
 )
 @click.version_option(__version__, message=f"torchcost {__version__} (counting rules {RULES})")
 @completion
@@ -57,7 +59,7 @@ def main() -> None:
     """What a PyTorch model costs, counted exactly: MACs, FLOPs, parameters and bytes."""
 
 
-for _command in (summary, explain, handlers):
+for _command in (summary, diff, explain, handlers):
     main.add_command(_command)
 
 

@@ -12,8 +12,8 @@ import torch
 from torchcost.cost import ITEMSIZE
 from torchcost.errors import ConfigurationError, ModelError
 from torchcost.specs import load
-from torchcost.specs.words import close_match, told
 from torchcost.trace.inputs import Arguments, random_tensor
+from torchcost.words import close_match, told
 
 __all__ = ["InputSpec", "arguments", "called", "parse"]
 

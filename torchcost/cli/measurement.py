@@ -25,8 +25,8 @@ from torchcost.errors import ConfigurationError, FakeExecutionError, Measurement
 from torchcost.handlers.call import tensors_in
 from torchcost.report import Report
 from torchcost.specs import Source, build, locate
-from torchcost.specs.words import close_match, one_line, told, told_at
 from torchcost.trace.inputs import Arguments
+from torchcost.words import close_match, one_line, told, told_at
 
 __all__ = ["Prepared", "measure", "prepare", "prepare_real"]
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from io import StringIO
 from textwrap import wrap
 from typing import NamedTuple
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.render.cells import AT_LEAST, cell, header
+from torchcost.render.drawing import drawn
 from torchcost.render.signs import ascii_only as as_ascii, printable
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
@@ -70,7 +69,7 @@ def render(
     table = _table(names, cells, widths, headers, room=width - _taken(widths), safe=safe)
     remarks = [*footer(summary, units=units), *_left_out(cells.keys() - widths.keys(), view)]
     below = (wrapped for line in remarks for wrapped in _wrap(safe(line), width))
-    return "\n".join((_drawn(table, width, color=color), "", *below))
+    return "\n".join((drawn(table, width, color=color), "", *below))
 
 
 def _table(
@@ -146,15 +145,6 @@ def _width(name: str, header: str, column: list[str], width: int) -> int:
     """As wide as its widest figure; text is cut at a quarter of the table, a number never."""
     widest = max(map(cell_len, column))
     return max(len(header), min(widest, width // 4) if COLUMNS[name].kind == "text" else widest)
-
-
-def _drawn(table: Table, width: int, *, color: bool) -> str:
-    console = Console(
-        file=StringIO(), width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
-    )
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").splitlines())
 
 
 def _left_out(dropped: Collection[str], view: View) -> Iterator[str]:

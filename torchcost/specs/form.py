@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 from torchcost.errors import ConfigurationError
-from torchcost.specs.words import offered
+from torchcost.words import offered
 
 __all__ = ["check_spec"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchcost.errors import ConfigurationError
-from torchcost.specs.words import close_match, told
+from torchcost.words import close_match, told
 
 __all__ = ["LIBRARIES", "without_advice"]
 

@@ -12,7 +12,7 @@ from torchcost.errors import ConfigurationError, ModelError
 from torchcost.specs.form import check_spec
 from torchcost.specs.libraries import LIBRARIES, without_advice
 from torchcost.specs.user_code import as_program, load
-from torchcost.specs.words import close_match, told, told_at
+from torchcost.words import close_match, told, told_at
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from typing import Any
 
 from torchcost.errors import ConfigurationError, ModelError
 from torchcost.specs.form import check_spec
-from torchcost.specs.words import close_match, offered, told_at
+from torchcost.words import close_match, offered, told_at
 
 __all__ = ["as_program", "load"]
 

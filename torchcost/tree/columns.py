@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 from torchcost.cost import Cost, ParameterCount
 from torchcost.errors import ConfigurationError
 from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node, count_parameters
+from torchcost.words import close_match
 
 __all__ = [
     "COLUMNS",
@@ -140,6 +140,5 @@ def shapes(specs: Sequence[object]) -> str:
 def check_column(name: str) -> None:
     """Raises for a name that is no column, with the nearest that is."""
     if name not in COLUMNS:
-        close = get_close_matches(name, COLUMNS, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        hint = close_match(name, COLUMNS)
         raise ConfigurationError(f"unknown column '{name}'. Choose from: {', '.join(COLUMNS)}.{hint}")

@@ -48,5 +48,5 @@ def _is_users(filename: str) -> bool:
     return _PACKAGE not in Path(filename).parents and not filename.startswith(("<", *_STANDARD))
 
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parent
 _STANDARD = (str(Path(inspect.__file__).parent),)

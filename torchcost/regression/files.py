@@ -1,0 +1,164 @@
+"""Baselines as files: one module a line, in the model's order, so that a review shows the layers that changed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchcost.errors import BaselineError
+from torchcost.regression.baseline import Baseline, ModuleCost, baseline_of
+from torchcost.regression.metrics import METRICS
+from torchcost.tree import schema
+from torchcost.tree.summary import Summary
+
+__all__ = ["SCHEMA", "parse", "read", "text_of", "write"]
+
+SCHEMA = "torchcost/baseline@1"
+
+
+def text_of(baseline: Baseline) -> str:
+    """The text of a baseline: integers only, no totals, no time, host or path."""
+    head = {
+        "schema": SCHEMA,
+        "model": baseline.model,
+        **baseline.setting,
+        "rules": baseline.rules,
+        "versions": dict(baseline.versions),
+    }
+    fields = ",\n".join(f" {_json(name)}: {_json(value)}" for name, value in head.items())
+    modules = ",\n".join(f"  {_json(_module(module))}" for module in baseline.modules)
+    return f'{{\n{fields},\n "modules": [\n{modules}\n ]\n}}\n'
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _module(module: ModuleCost) -> dict[str, object]:
+    texts = {"details": module.details, "inputs": module.inputs}
+    explained = {name: text for name, text in texts.items() if text}
+    return {"path": module.path, "type": module.type, "calls": module.calls, **module.figures, **explained}
+
+
+def parse(text: str, name: str) -> Baseline:
+    """The baseline in a text, or that of the report in it; raises BaselineError, which says `name`, for any other."""
+    try:
+        data = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BaselineError(f"{name} is neither a baseline nor a report: {error}. {_AGAIN}") from error
+    if isinstance(data, Mapping) and "records" in data:
+        return baseline_of(Summary(schema.from_dict(data), rules=data["rules"]))
+    found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
+    if found != SCHEMA:
+        raise BaselineError(f"{name} has the schema {found!r}, and this torchcost reads {SCHEMA!r}. {_AGAIN}")
+    try:
+        return _baseline(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BaselineError(f"{name} is damaged: {error!r}. {_AGAIN}") from error
+
+
+_AGAIN = "Write it again from the model."
+
+
+def _baseline(data: Mapping[str, Any]) -> Baseline:
+    setting = {name: _text(data[name]) for name in ("mode", "backward", "inputs")}
+    modules = tuple(map(_read_module, data["modules"]))
+    if len({module.path for module in modules}) < len(modules):
+        raise ValueError("a path stands twice")
+    versions = {_text(name): _text(version) for name, version in data["versions"].items()}
+    return Baseline(
+        model=_text(data["model"]), setting=setting, modules=modules, rules=_text(data["rules"]), versions=versions
+    )
+
+
+def _read_module(data: Mapping[str, Any]) -> ModuleCost:
+    known = {"path", "type", "calls", "details", "inputs", *METRICS}
+    if unknown := data.keys() - known:
+        raise ValueError(f"{data.get('path')!r} has no figure {sorted(unknown)[0]!r}")
+    return ModuleCost(
+        path=_text(data["path"]),
+        type=_text(data["type"]),
+        calls=_count(data["calls"]),
+        figures={name: _count(data[name]) for name in METRICS if name in data},
+        details=_text(data.get("details", "")),
+        inputs=_text(data.get("inputs", "")),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is not a count")
+    return value
+
+
+def read(source: str) -> Baseline:
+    """The baseline of a file, or of `REF:path` in git; a report stands for its own.
+
+    Raises BaselineError where there is none.
+    """
+    path = Path(source)
+    try:
+        data = path.read_bytes() if path.exists() or ":" not in source else _of_git(source)
+        return parse(data.decode("utf-8-sig"), source)
+    except UnicodeDecodeError as error:
+        raise BaselineError(f"{source} is neither a baseline nor a report, but binary. {_AGAIN}") from error
+    except OSError as error:
+        raise BaselineError(f"Cannot read {source}: {error.strerror}.") from error
+
+
+def _of_git(source: str) -> bytes:
+    """What a path holds at a commit, `main:costs/resnet18.json`; the path is seen from the working directory."""
+    reference, _, path = source.partition(":")
+    if reference.startswith("-"):  # git would take it for an option
+        raise BaselineError(f"Cannot read {source}: '{reference}' is no commit. Type FILE or REF:FILE.")
+    inside = path if path.startswith(("./", "../", "/")) else f"./{path}"
+    try:
+        return subprocess.run(
+            ["git", "show", f"{reference}:{inside}"], check=True, capture_output=True, stdin=subprocess.DEVNULL
+        ).stdout
+    except FileNotFoundError as error:
+        raise BaselineError(f"Cannot read {source}: there is no such file, and no git to look for a commit.") from error
+    except subprocess.CalledProcessError as error:
+        why = error.stderr.decode(errors="replace").strip().removeprefix("fatal: ").splitlines()
+        raise BaselineError(
+            f"Cannot read {source}: {why[0] if why else 'git failed'}. Type FILE or REF:FILE."
+        ) from error
+
+
+def write(baseline: Baseline, path: Path) -> bool:
+    """Writes a baseline whole or not at all, unless what is there says the same; whether it was written.
+
+    Versions and what only explains a figure are written when a figure changes.
+    """
+    text = text_of(baseline)
+    if path.exists() and _says_the_same(path, baseline):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", newline="\n", delete=False
+    ) as file:
+        file.write(text)
+    Path(file.name).replace(path)
+    return True
+
+
+def _says_the_same(path: Path, baseline: Baseline) -> bool:
+    try:
+        return _figures(read(str(path))) == _figures(baseline)
+    except BaselineError:
+        return False
+
+
+def _figures(baseline: Baseline) -> tuple[object, ...]:
+    modules = [(module.path, module.type, module.calls, dict(module.figures)) for module in baseline.modules]
+    return baseline.model, dict(baseline.setting), baseline.rules, modules

@@ -1,0 +1,46 @@
+"""What a baseline holds of each module: exact integers, which add up over modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torchcost.cost import ParameterCount
+from torchcost.tree.node import Node
+
+__all__ = ["METRICS", "Kind", "Metric"]
+
+Kind = Literal["flops", "macs", "count", "bytes", "calls"]
+Own = Callable[[Node, ParameterCount], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One figure of a module: what it is called, in what it is measured, and how it is read from a report.
+
+    `own` is asked with the module and with the parameters that it is the first to hold.
+    """
+
+    header: str
+    kind: Kind
+    own: Own
+
+
+METRICS: Mapping[str, Metric] = {
+    "macs": Metric(header="MACs", kind="macs", own=lambda node, held: node.own.macs),
+    "flops": Metric(header="FLOPs", kind="flops", own=lambda node, held: node.own.flops),
+    "params": Metric(header="Params", kind="count", own=lambda node, held: held.total),
+    "trainable_params": Metric(header="Trainable params", kind="count", own=lambda node, held: held.trainable),
+    "activation_bytes": Metric(header="Activations", kind="bytes", own=lambda node, held: node.own.activation_bytes),
+    "access_bytes": Metric(header="Access", kind="bytes", own=lambda node, held: node.own.access_bytes),
+    "counted": Metric(
+        header="Counted calls",
+        kind="calls",
+        own=lambda node, held: sum(record.times for record in node.records if record.cost is not None),
+    ),
+    "uncounted": Metric(
+        header="Uncounted calls", kind="calls", own=lambda node, held: sum(call.times for call in node.uncounted)
+    ),
+}
+"""By the name that files and conditions use, in the order in which they are shown."""

@@ -1,0 +1,166 @@
+"""A comparison of two baselines as text: the totals of each metric, and below them the modules that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from torchcost import units as scale
+from torchcost.regression.comparison import Change, Comparison
+from torchcost.regression.metrics import METRICS
+from torchcost.render.drawing import drawn
+from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.units import Units
+
+__all__ = ["MOST_MODULES", "render"]
+
+MOST_MODULES = 20
+"""How many modules are listed unless more are asked for."""
+
+_WIDTH = 100
+_GAP = 2
+_LEAST_NAME = 18
+"""What the names keep before a column of figures gives way."""
+_ENDLESS = 1_000_000
+_SIGNS = {"changed": "~", "renamed": "=", "added": "+", "removed": "-"}
+
+Safe = Callable[[str], str]
+
+
+def render(
+    comparison: Comparison,
+    *,
+    metric: str = "flops",
+    most: int = MOST_MODULES,
+    units: Units = "auto",
+    width: int | None = _WIDTH,
+    ascii_only: bool = False,
+    color: bool = False,
+) -> str:
+    """The totals before and after, and at most so many modules, those first that change `metric` the most."""
+    safe = as_ascii if ascii_only else printable
+    width = width if width is not None else _ENDLESS
+    page = _Page(width=width, color=color, safe=safe)
+    ranked = sorted(comparison.changes, key=lambda change: -abs(change.delta(metric)))[:most]
+    totals = page.table("Total", "A", "B", "Change", "%", "B / A", rows=_totals(comparison, units))
+    header = METRICS[metric].header
+    heads = "Module (type)", f"A {header}", f"B {header}", "Change", "%"
+    modules = page.table(*heads, rows=[_module(change, metric, units) for change in ranked])
+    lines = [*totals, ""]
+    if ranked:
+        lines += [modules[0], *_with_reasons(modules[1:], ranked, page), ""]
+    lines += [line for text in _counts(comparison, shown=len(ranked)) for line in page.wrapped(text)]
+    return "\n".join(lines)
+
+
+def _totals(comparison: Comparison, units: Units) -> list[Sequence[str]]:
+    shown = [name for name, metric in METRICS.items() if metric.kind != "calls" or name == "uncounted"]
+    rows: list[Sequence[str]] = []
+    for name in shown:
+        before, after = comparison.of(name)
+        if before or after:
+            write = _writer(METRICS[name].kind, units)
+            figures = write(before), write(after), *_change(before, after, write), _ratio(before, after)
+            rows.append((METRICS[name].header, *figures))
+    return rows
+
+
+def _module(change: Change, metric: str, units: Units) -> Sequence[str]:
+    before, after = change.of(metric)
+    write = _writer(METRICS[metric].kind, units)
+    return (
+        f"{_SIGNS[change.kind]} {change.module.path or '(root)'} ({change.module.type})",
+        write(before) if change.before is not None else scale.MISSING,
+        write(after) if change.after is not None else scale.MISSING,
+        *_change(before, after, write),
+    )
+
+
+def _with_reasons(lines: Sequence[str], changes: Sequence[Change], page: _Page) -> Iterator[str]:
+    """Each module's line, and below it why it changed."""
+    for line, change in zip(lines, changes, strict=True):
+        yield line
+        if why := _why(change):
+            yield from page.wrapped(why, indent="    ")
+
+
+def _why(change: Change) -> str:
+    """The reasons, what an added module is, or which metrics differ where nothing says why."""
+    if change.kind == "removed":
+        return ""
+    if change.kind == "added":
+        return change.module.details
+    differing = (METRICS[name].header for name in METRICS if change.delta(name))
+    return ", ".join(change.reasons) or f"its own forward: {', '.join(differing)}"
+
+
+def _counts(comparison: Comparison, *, shown: int) -> Iterator[str]:
+    """How many modules differ, what was not listed, and what makes the two no measure of one change."""
+    kinds = [change.kind for change in comparison.changes]
+    if kinds:
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in _SIGNS if kind in kinds)
+        hidden = f" ({len(kinds) - shown} not shown)" if len(kinds) > shown else ""
+        yield f"Modules: {counts}{hidden}, {comparison.unchanged} unchanged."
+    else:
+        yield f"No module differs: {comparison.unchanged} are the same."
+    for name, (before, after) in comparison.differing_settings.items():
+        yield f"Not the same {name}: {before or 'none'} and {after or 'none'}."
+
+
+def _writer(kind: str, units: Units) -> Callable[[int], str]:
+    return (lambda value: scale.nbytes(value, units)) if kind == "bytes" else (lambda value: scale.count(value, units))
+
+
+def _change(before: int, after: int, write: Callable[[int], str]) -> tuple[str, str]:
+    """The difference with its sign, and in percent of before."""
+    if before == after:
+        return "0", ""
+    sign = "+" if after > before else "-"
+    share = scale.percent(abs(after - before), before)
+    return f"{sign}{write(abs(after - before))}", f"{sign}{share}" if before else "new"
+
+
+def _ratio(before: int, after: int) -> str:
+    return scale.ratio(after / before) if before else scale.MISSING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """What is drawn on: how wide it is, in colour or not, and which signs it can show."""
+
+    width: int
+    color: bool
+    safe: Safe
+
+    def table(self, first: str, *figures: str, rows: Sequence[Sequence[str]]) -> list[str]:
+        """The lines of a table, a line a row; where it is too wide the last figures give way, then the names."""
+        kept, widths = len(figures), _widths([figures, *(row[1:] for row in rows)])
+        while kept > 1 and _LEAST_NAME + sum(widths[:kept]) > self.width:
+            kept -= 1
+        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+        longest = max(map(cell_len, (first, *(self.safe(row[0]) for row in rows))))
+        room = max(1, min(longest, self.width - sum(widths[:kept])))
+        table.add_column(first, justify="left", no_wrap=True, overflow="ellipsis", width=room)
+        for header, wide in zip(figures[:kept], widths, strict=False):
+            table.add_column(header, justify="right", no_wrap=True, width=wide - _GAP)
+        for row in rows:
+            table.add_row(*(Text(self.safe(cell), style=_style(cell)) for cell in row[: kept + 1]))
+        return drawn(table, self.width, color=self.color).splitlines()
+
+    def wrapped(self, text: str, indent: str = "") -> list[str]:
+        return wrap(self.safe(text), self.width, initial_indent=indent, subsequent_indent=indent or "  ")
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """What each column takes, with the gap beside it."""
+    return [max(map(len, column)) + _GAP for column in zip(*rows, strict=True)]
+
+
+def _style(cell: str) -> str:
+    """More is red, less is green."""
+    return {"+": "red", "-": "green"}.get(cell[:1], "") if cell[1:2].isdigit() else ""

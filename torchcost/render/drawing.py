@@ -1,0 +1,20 @@
+"""A table of rich as the text that a terminal shows."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["drawn"]
+
+
+def drawn(table: Table, width: int, *, color: bool) -> str:
+    """The lines of a table, without blanks at their ends."""
+    console = Console(
+        file=StringIO(), width=width, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False
+    )
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").splitlines())
