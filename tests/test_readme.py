@@ -20,6 +20,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 COMMANDS = re.findall(r"^torchcost (.*)", README, re.MULTILINE)
 
+TARGETS = "".join(re.findall(r"^```toml\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+
 LIBRARIES = {
     "hf:": "transformers",
     "llama.json": "transformers",
@@ -72,11 +74,12 @@ def test_the_commands_of_readme_are_the_projects() -> None:
 def test_every_command_runs_after_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mypackage").mkdir()
     (tmp_path / "mypackage" / "models.py").write_text(MYPACKAGE, encoding="utf-8")
+    (tmp_path / "torchcost.toml").write_text(TARGETS, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for command in COMMANDS:
         if all(map(is_there, (library for sign, library in LIBRARIES.items() if sign in command))):
-            result = CliRunner().invoke(main, shlex.split(command))
+            result = CliRunner().invoke(main, shlex.split(command, comments=True))
             assert (result.exit_code, result.exception) == (0, None), (command, result.stderr)
 
 

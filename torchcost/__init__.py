@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torchcost.errors import TorchCostError as TorchCostError
     from torchcost.handlers.registry import handles as handles
     from torchcost.handlers.work import Work as Work
+    from torchcost.regression.check import check as check
     from torchcost.report import Report as Report
     from torchcost.torchinfo.drop_in import summary as summary
     from torchcost.tree.node import Node as Node
@@ -31,6 +32,7 @@ _HOMES = {
     "Report": "torchcost.report",
     "TorchCostError": "torchcost.errors",
     "Work": "torchcost.handlers.work",
+    "check": "torchcost.regression.check",
     "count": "torchcost.api",
     "handles": "torchcost.handlers.registry",
     "summary": "torchcost.torchinfo.drop_in",

@@ -43,8 +43,8 @@ def test_a_condition_decides_the_exit_code(condition: str, code: int, run: Comma
 def test_what_fails_is_told_with_its_figures(run: Command) -> None:
     result = run("diff", "a.json", "b.json", "--fail-on", "macs:+0", "--fail-on", "params:+1%")
     assert result.stderr == (
-        "torchcost: error: b.json fails on macs:+0: MACs were 32 and are 64.\n"
-        "torchcost: error: b.json fails on params:+1%: Params were 36 and are 72.\n"
+        "torchcost: error: b.json fails on macs:+0: MACs 32 -> 64 (+32, +100.00%).\n"
+        "torchcost: error: b.json fails on params:+1%: Params 36 -> 72 (+36, +100.00%).\n"
     )
 
 

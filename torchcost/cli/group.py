@@ -11,6 +11,7 @@ import click
 
 from torchcost import __version__
 from torchcost.cli import console
+from torchcost.cli.check import check
 from torchcost.cli.completion import completion
 from torchcost.cli.diff import diff
 from torchcost.cli.explain import explain
@@ -59,7 +60,7 @@ def main() -> None:
     """What a PyTorch model costs, counted exactly: MACs, FLOPs, parameters and bytes."""
 
 
-for _command in (summary, diff, explain, handlers):
+for _command in (summary, check, diff, explain, handlers):
     main.add_command(_command)
 
 

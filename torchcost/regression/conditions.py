@@ -11,6 +11,7 @@ from torchcost.errors import ConfigurationError
 from torchcost.regression.comparison import Comparison
 from torchcost.regression.metrics import METRICS
 from torchcost.regression.quantities import parse
+from torchcost.units import percent
 from torchcost.words import close_match
 
 __all__ = ["GRAMMAR", "Condition", "condition"]
@@ -36,7 +37,10 @@ class Condition:
 
     def fails(self, comparison: Comparison) -> bool:
         """Whether the comparison is beyond the limit."""
-        before, after = self._of(comparison)
+        return self.is_beyond(*self._of(comparison))
+
+    def is_beyond(self, before: Fraction | int, after: Fraction | int) -> bool:
+        """Whether a change from one figure to another is beyond the limit."""
         if self.sign == ">":
             return after > self.limit
         if self.sign == "<":
@@ -45,12 +49,18 @@ class Condition:
         return grown > (self.limit * before if self.relative else self.limit)
 
     def told(self, comparison: Comparison) -> str:
-        """The metric before and after, in words."""
+        """The metric and how it changed, in words."""
         before, after = self._of(comparison)
         if self.metric == _COVERAGE:
-            return f"coverage was {float(before):.2%} and is {float(after):.2%}"
-        header = METRICS[self.metric].header
-        return f"{header} were {before.numerator:,} and are {after.numerator:,}"
+            return f"coverage is {float(after):.2%}"
+        metric = METRICS[self.metric]
+        now = metric.written(after.numerator)
+        if self.sign in "<>":
+            return f"{metric.header} are {now}"
+        change, share = abs(after - before).numerator, percent(abs(after - before).numerator, before.numerator)
+        sign = "+" if after > before else "-"
+        of = f", {sign}{share}" if before else ""
+        return f"{metric.header} {metric.written(before.numerator)} -> {now} ({sign}{metric.written(change)}{of})"
 
     def _of(self, comparison: Comparison) -> tuple[Fraction, Fraction]:
         if self.metric != _COVERAGE:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchcost.errors import BaselineError
+from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.regression.baseline import Baseline, ModuleCost, baseline_of
 from torchcost.regression.metrics import METRICS
 from torchcost.tree import schema
@@ -138,18 +138,28 @@ def _of_git(source: str) -> bytes:
 def write(baseline: Baseline, path: Path) -> bool:
     """Writes a baseline whole or not at all, unless what is there says the same; whether it was written.
 
-    Versions and what only explains a figure are written when a figure changes.
+    Versions and what only explains a figure are written when a figure changes. Raises ConfigurationError where nothing
+    can be written; what was there stays.
     """
     text = text_of(baseline)
     if path.exists() and _says_the_same(path, baseline):
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", newline="\n", delete=False
-    ) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        raise ConfigurationError(f"Cannot write {path}: {error.strerror}.") from error
     return True
+
+
+def _replace(path: Path, text: str) -> None:
+    """Puts a text where a file is, in one step: whoever reads meanwhile finds the old one or the new one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _says_the_same(path: Path, baseline: Baseline) -> bool:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from torchcost import units as scale
 from torchcost.cost import ParameterCount
 from torchcost.tree.node import Node
+from torchcost.units import Units
 
 __all__ = ["METRICS", "Kind", "Metric"]
 
@@ -25,6 +27,10 @@ class Metric:
     header: str
     kind: Kind
     own: Own
+
+    def written(self, value: int, units: Units = "auto") -> str:
+        """A figure of it as people read it."""
+        return scale.nbytes(value, units) if self.kind == "bytes" else scale.count(value, units)
 
 
 METRICS: Mapping[str, Metric] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -64,7 +65,7 @@ def _totals(comparison: Comparison, units: Units) -> list[Sequence[str]]:
     for name in shown:
         before, after = comparison.of(name)
         if before or after:
-            write = _writer(METRICS[name].kind, units)
+            write = partial(METRICS[name].written, units=units)
             figures = write(before), write(after), *_change(before, after, write), _ratio(before, after)
             rows.append((METRICS[name].header, *figures))
     return rows
@@ -72,7 +73,7 @@ def _totals(comparison: Comparison, units: Units) -> list[Sequence[str]]:
 
 def _module(change: Change, metric: str, units: Units) -> Sequence[str]:
     before, after = change.of(metric)
-    write = _writer(METRICS[metric].kind, units)
+    write = partial(METRICS[metric].written, units=units)
     return (
         f"{_SIGNS[change.kind]} {change.module.path or '(root)'} ({change.module.type})",
         write(before) if change.before is not None else scale.MISSING,
@@ -110,10 +111,6 @@ def _counts(comparison: Comparison, *, shown: int) -> Iterator[str]:
         yield f"No module differs: {comparison.unchanged} are the same."
     for name, (before, after) in comparison.differing_settings.items():
         yield f"Not the same {name}: {before or 'none'} and {after or 'none'}."
-
-
-def _writer(kind: str, units: Units) -> Callable[[int], str]:
-    return (lambda value: scale.nbytes(value, units)) if kind == "bytes" else (lambda value: scale.count(value, units))
 
 
 def _change(before: int, after: int, write: Callable[[int], str]) -> tuple[str, str]:

@@ -1,0 +1,159 @@
+"""`torchcost check`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from torchcost.regression.files import read
+
+Command = Callable[..., Result]
+
+MODELS = """
+from torch import nn
+
+def net(kernel=3, blocks=2):
+    return nn.Sequential(*(nn.Conv2d(4, 4, kernel, padding=kernel // 2) for _ in range(blocks)))
+"""
+
+TARGET = """
+[[target]]
+name = "net"
+model = "models.py:net"
+input = ["1,4,8,8"]
+"""
+
+
+@pytest.fixture(autouse=True)
+def project(folder: Path) -> Path:
+    (folder / "models.py").write_text(MODELS, encoding="utf-8")
+    configure(folder)
+    return folder
+
+
+def configure(folder: Path, more: str = "") -> None:
+    (folder / "torchcost.toml").write_text(TARGET + more, encoding="utf-8")
+
+
+def change(folder: Path, **arguments: int) -> None:
+    configure(folder, f"model-kwargs = {{ {', '.join(f'{name} = {value}' for name, value in arguments.items())} }}\n")
+
+
+def test_without_a_baseline_there_is_nothing_to_compare_with(run: Command) -> None:
+    result = run("check")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "error: net: No baseline" in result.stderr
+
+
+def test_update_writes_it_once(run: Command, project: Path) -> None:
+    first, path = run("check", "--update"), project / "costs" / "net.json"
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    second = run("check", "--update")
+    assert (first.exit_code, first.stderr) == (0, f"torchcost: note: wrote {Path('costs/net.json')}\n")
+    assert (second.exit_code, second.stderr) == (0, "")
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_what_is_as_it_was_is_a_line(run: Command) -> None:
+    run("check", "--update")
+    assert run("check").stdout == "ok    net: 36.86 KFLOPs, 296 params\n"
+
+
+def test_a_dearer_layer_is_red_and_named(run: Command, project: Path) -> None:
+    run("check", "--update")
+    change(project, kernel=5)
+    result = run("check", "--width", "100")
+    assert result.exit_code == 1
+    assert "~ 0 (Conv2d)" in result.stdout
+    assert "kernel_size 3×3 → 5×5" in result.stdout
+    assert "FAIL  net: FLOPs " in result.stdout
+    assert result.stdout.endswith("commit costs/net.json; a budget stands in torchcost.toml.\n")
+
+
+def test_less_is_green_and_told(run: Command, project: Path) -> None:
+    run("check", "--update")
+    change(project, blocks=1)
+    result = run("check")
+    assert result.exit_code == 0
+    assert "less  FLOPs" in result.stdout
+    assert "Keep it: torchcost check net --update" in result.stdout
+    assert run("check", "--exact").exit_code == 1
+
+
+def test_a_miss_tells_the_projects_own_words(run: Command, project: Path) -> None:
+    configure(project, 'budget = { flops = "1 kFLOPs" }\nmessage = "Ask #edge."\n')
+    result = run("check", "--update")
+    assert result.exit_code == 1
+    assert "flops:>1 kFLOPs is the budget\nAsk #edge.\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("level", "code", "word"), [("warn", 0, "WARN  net"), ("error", 1, "FAIL  net"), ("off", 0, "")]
+)
+def test_a_level_says_what_a_miss_is(level: str, code: int, word: str, run: Command, project: Path) -> None:
+    run("check", "--update")
+    configure(project, f'level = "{level}"\nbudget = {{ params = "5" }}\n')
+    result = run("check")
+    assert (result.exit_code, word in result.stdout) == (code, True)
+
+
+def test_it_is_the_same_from_any_folder_of_the_project(
+    run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("check", "--update")
+    (project / "sub").mkdir()
+    monkeypatch.chdir(project / "sub")
+    assert run("check").exit_code == 0
+
+
+def test_one_target_that_fails_hides_no_other(run: Command, project: Path) -> None:
+    configure(project, TARGET.replace('"net"', '"gone"').replace("models.py:net", "models.py:none"))
+    result = run("check", "--update")
+    assert result.exit_code == 2
+    assert "ok    net" in result.stdout
+    assert "error: gone: cannot import 'models.py:none'" in result.stderr
+
+
+def test_a_target_is_chosen_by_its_name(run: Command) -> None:
+    assert run("check", "net", "--update").exit_code == 0
+    result = run("check", "nett")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Did you mean 'net'" in result.stderr
+
+
+def test_another_input_is_nothing_to_compare_with(run: Command, project: Path) -> None:
+    run("check", "--update")
+    (project / "torchcost.toml").write_text(TARGET.replace("1,4,8,8", "2,4,8,8"), encoding="utf-8")
+    result = run("check")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "of other inputs: float32[1, 4, 8, 8], and this run of float32[2, 4, 8, 8]" in result.stderr
+
+
+def test_a_damaged_baseline_is_told_and_left(run: Command, project: Path) -> None:
+    run("check", "--update")
+    path = project / "costs" / "net.json"
+    path.write_text(path.read_text()[:100])
+    result = run("check")
+    assert (result.exit_code, path.stat().st_size) == (4, 100)
+    assert "neither a baseline nor a report" in result.stderr
+    assert run("check", "--update").exit_code == 0
+    assert read(str(path))["params"] == 296
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_takes_no_file_is_told(run: Command, project: Path) -> None:
+    (project / "costs").mkdir(mode=0o500)
+    result = run("check", "--update")
+    assert result.exit_code == 2
+    assert "Cannot write" in result.stderr

@@ -1,0 +1,126 @@
+"""The gate: whether a run stays within a baseline, its tolerances and its budgets, and what to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torchcost.errors import BaselineError, ConfigurationError
+from torchcost.regression.baseline import Baseline
+from torchcost.regression.comparison import Comparison, compare
+from torchcost.regression.conditions import Condition, condition
+from torchcost.regression.metrics import METRICS
+from torchcost.words import close_match
+
+__all__ = ["CheckResult", "Limits", "judge", "limits"]
+
+GATED = ("macs", "flops", "params", "activation_bytes", "access_bytes")
+"""The metrics that may not grow, unless a tolerance says by how much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a run may cost: beside its baseline in whole, each module beside its own, and in itself."""
+
+    totals: tuple[Condition, ...]
+    modules: tuple[Condition, ...]
+    budgets: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What a check found. `comparison` is with the baseline; with itself where there is none."""
+
+    comparison: Comparison
+    failures: tuple[str, ...]
+    improved: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __str__(self) -> str:
+        """The verdict in lines: what failed, or what became cheaper than the baseline."""
+        if self.failures:
+            return "\n".join(f"FAIL {failure}" for failure in self.failures)
+        return "\n".join(("ok", *(f"less: {line}" for line in self.improved)))
+
+
+def limits(
+    *,
+    budget: Mapping[str, object] | None = None,
+    tolerance: object = "0",
+    module_tolerance: object = "0",
+    min_coverage: float | str = 1.0,
+    exact: bool = False,
+) -> Limits:
+    """The limits that settings mean: a tolerance is one for all metrics (`0`, `0.5%`) or one each, `{"flops": "1%"}`.
+
+    With `exact` nothing may change at all, to less neither. Raises ConfigurationError for what cannot be read.
+    """
+    totals = tuple(_grown(tolerance, "tolerance"))
+    modules = tuple(_grown(module_tolerance, "module-tolerance"))
+    if exact:
+        totals = modules = tuple(condition(f"{metric}:{sign}0") for metric in GATED for sign in "+-")
+    budgets = [condition(f"{_known(metric, 'budget')}:>{limit}") for metric, limit in (budget or {}).items()]
+    return Limits(totals=totals, modules=modules, budgets=(*budgets, condition(f"coverage:<{min_coverage}")))
+
+
+def _grown(tolerance: object, setting: str) -> Iterator[Condition]:
+    given = tolerance if isinstance(tolerance, Mapping) else dict.fromkeys(GATED, tolerance)
+    for metric in given:
+        _known(str(metric), setting)
+    for metric in GATED:
+        yield condition(f"{metric}:+{given.get(metric, 0)}")
+
+
+def _known(metric: str, setting: str) -> str:
+    if metric not in METRICS:
+        raise ConfigurationError(
+            f"{setting}: no metric '{metric}'. Choose from: {', '.join(METRICS)}.{close_match(metric, METRICS)}"
+        )
+    return metric
+
+
+def judge(current: Baseline, before: Baseline | None, limits: Limits) -> CheckResult:
+    """The verdict on a run, beside a baseline or alone; raises BaselineError where the two cannot be compared."""
+    comparison = compare(before if before is not None else current, current)
+    for name, (was, now) in comparison.differing_settings.items():
+        raise BaselineError(
+            f"The baseline is of other {name}: {was or 'none'}, and this run of {now or 'none'}. "
+            "Check the same, or write the baseline anew with --update."
+        )
+    failures = (*_totals(comparison, limits), *_modules(comparison, limits))
+    return CheckResult(comparison=comparison, failures=failures, improved=tuple(_improved(comparison)))
+
+
+def _totals(comparison: Comparison, limits: Limits) -> Iterator[str]:
+    for limit in limits.totals:
+        if limit.fails(comparison):
+            yield f"{limit.told(comparison)}, {limit.text} is the limit"
+    for limit in limits.budgets:
+        if limit.fails(comparison):
+            yield f"{limit.told(comparison)}, {limit.text} is the budget"
+
+
+def _modules(comparison: Comparison, limits: Limits) -> Iterator[str]:
+    """Modules that grew although the whole did not: what one layer lost does not pay for another."""
+    for change in comparison.changes:
+        if change.before is None or change.after is None:
+            continue
+        beyond = [limit for limit in limits.modules if limit.is_beyond(*change.of(limit.metric))]
+        if beyond:
+            metrics = ", ".join(METRICS[limit.metric].header for limit in beyond)
+            why = f": {', '.join(change.reasons)}" if change.reasons else ""
+            place = change.after.path or "(root)"
+            yield f"{place} ({change.after.type}) is beyond {beyond[0].text} of a module in {metrics}{why}"
+
+
+def _improved(comparison: Comparison) -> Iterator[str]:
+    for metric in GATED:
+        before, after = comparison.of(metric)
+        if after < before:
+            yield condition(f"{metric}:-0").told(comparison)
