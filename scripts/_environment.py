@@ -45,7 +45,7 @@ QUIET_VENV = (  # Ctrl-C ends it without a traceback; otherwise it is `-m venv`
     "import runpy, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); runpy.run_module('venv', run_name='__main__')"
 )
 TIDY_UP_SECONDS = 10
-PACKAGES_GIB = {"dev": 0.25, "zoo": 0.5}  # twice what they fill: pip unpacks beside what it downloads
+PACKAGES_GIB = {"bench": 0.25, "dev": 0.25, "zoo": 0.5}  # twice what they fill: pip unpacks beside what it downloads
 
 
 class SetupError(Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -605,6 +606,12 @@ def test_a_script_says_what_it_is_without_a_venv(
     assert helper.answered(words, launcher.__doc__)
     assert capsys.readouterr().out == launcher.__doc__.strip() + "\n"
     assert f"python3 scripts/{name}" in launcher.__doc__
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_room_is_known_for_every_extra_that_a_script_needs(name: str) -> None:
+    asked = re.findall(r"prepare\(\[(.*?)\]", (SCRIPTS / name).read_text("utf-8"))
+    assert {extra for names in asked for extra in re.findall(r'"(\w+)"', names)} <= helper.PACKAGES_GIB.keys()
 
 
 def test_a_script_says_its_version_without_a_venv() -> None:
