@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 import torchcost
@@ -67,7 +68,7 @@ def test_the_packages_own_example_holds() -> None:
 
 
 def test_the_commands_of_readme_are_the_projects() -> None:
-    assert {command.split()[0] for command in COMMANDS} == set(main.commands)
+    assert {command.split()[0] for command in COMMANDS} == set(main.list_commands(Context(main)))
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -29,7 +29,6 @@ FAILED = 1
 
 
 @click.command(
-    short_help="Check the costs of a project against baselines and budgets.",
     context_settings={"help_option_names": HELP_NAMES},
     epilog=f"""\b
 Targets stand in a torchcost.toml or in pyproject.toml, at or above the working directory:

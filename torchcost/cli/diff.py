@@ -18,7 +18,6 @@ FAILED = 1
 
 
 @click.command(
-    short_help="Compare two reports or baselines, module by module.",
     context_settings={"help_option_names": HELP_NAMES},
     epilog="""\b
 A and B are each

@@ -18,7 +18,6 @@ __all__ = ["explain"]
 
 
 @click.command(
-    short_help="Print the formulas of a module, with its numbers.",
     context_settings={"help_option_names": HELP_NAMES},
     epilog=MODEL_HELP,
 )

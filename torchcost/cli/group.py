@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import click
 
 from torchcost import __version__
 from torchcost.cli import console
-from torchcost.cli.check import check
 from torchcost.cli.completion import completion
-from torchcost.cli.diff import diff
-from torchcost.cli.explain import explain
-from torchcost.cli.handlers import handlers
 from torchcost.cli.options import HELP_NAMES, is_verbose, verbose
-from torchcost.cli.summary import summary
 from torchcost.cli.wording import typed
 from torchcost.cost import RULES
 from torchcost.errors import TorchCostError
@@ -28,8 +24,41 @@ __all__ = ["main"]
 INTERRUPTED = 130  # 128 + the number of SIGINT: what a shell says of an interrupted program
 
 
+_COMMANDS = {
+    "summary": "Print what a model costs, module by module.",
+    "check": "Check the costs of a project against baselines and budgets.",
+    "diff": "Compare two reports or baselines, module by module.",
+    "explain": "Print the formulas of a module, with its numbers.",
+    "handlers": "List every counting rule, or what has none.",
+}
+"""What each command does; each stands in a file of its name, which is loaded when it is typed."""
+
+
+class _Loaded(Mapping[str, click.Command]):
+    """The commands by name."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in _COMMANDS:
+            raise KeyError(name)
+        command: click.Command = getattr(import_module(f"torchcost.cli.{name}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
 class _Commands(click.Group):
     """A group whose errors are torchcost's: one line on stderr, and the exit code that the exception carries."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         extra["prog_name"] = "torchcost"
@@ -41,6 +70,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
+    commands=_Loaded(),
     context_settings={"help_option_names": HELP_NAMES, "max_content_width": 100},
     epilog="""\b
 Examples:
@@ -48,6 +78,7 @@ Examples:
   torchcost summary torchvision:resnet50 --backward --depth 2
   torchcost summary net.py:Net --model-kwargs '{"width": 64}' --input 1,3,32,32
   torchcost explain torchcost.examples:resnet18 layer1.0.conv1
+  torchcost diff main:costs/net.json costs/net.json --fail-on 'flops:+1%'
 
 \b
 Exit codes: 0 fine; 1 over a limit; 2 usage or configuration; 3 could not measure;
@@ -58,10 +89,6 @@ Exit codes: 0 fine; 1 over a limit; 2 usage or configuration; 3 could not measur
 @verbose
 def main() -> None:
     """What a PyTorch model costs, counted exactly: MACs, FLOPs, parameters and bytes."""
-
-
-for _command in (summary, check, diff, explain, handlers):
-    main.add_command(_command)
 
 
 def _exit_code(run: Callable[[], object]) -> int:

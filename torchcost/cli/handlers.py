@@ -20,7 +20,6 @@ __all__ = ["handlers"]
 
 
 @click.command(
-    short_help="List every counting rule, or what has none.",
     context_settings={"help_option_names": HELP_NAMES},
     epilog=MODEL_HELP,
 )

@@ -47,7 +47,6 @@ def _complete_column(context: click.Context, parameter: click.Parameter, incompl
 
 
 @click.command(
-    short_help="Print what a model costs, module by module.",
     context_settings={"help_option_names": HELP_NAMES},
     epilog=MODEL_HELP,
 )
