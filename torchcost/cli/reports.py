@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from torchcost.specs import check_spec
 __all__ = ["report_of"]
 
 
-def report_of(request: Request) -> Report:
-    """The report of a saved file or of a measurement; only the latter imports torch."""
+def report_of(request: Request, tell: Callable[[str], None] = console.note) -> Report:
+    """The report of a saved file or of a measurement, whose remarks `tell` hears; only the latter imports torch."""
     if request.is_saved:
         _refuse_options(request)
         return _load(Path(request.model))
@@ -30,7 +31,7 @@ def report_of(request: Request) -> Report:
     ):
         from torchcost.cli.measurement import measure
 
-        return measure(request, tell=console.note)
+        return measure(request, tell=tell)
 
 
 def _load(path: Path) -> Report:
