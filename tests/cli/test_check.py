@@ -157,3 +157,30 @@ def test_a_folder_that_takes_no_file_is_told(run: Command, project: Path) -> Non
     result = run("check", "--update")
     assert result.exit_code == 2
     assert "Cannot write" in result.stderr
+
+
+def test_github_gets_a_step_summary_and_annotations_unasked(
+    run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("check", "--update")
+    change(project, kernel=5)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project / "summary.md"))
+    result = run("check")
+    assert "### ❌ torchcost: net" in (project / "summary.md").read_text(encoding="utf-8")
+    lines = (project / "costs" / "net.json").read_text(encoding="utf-8").splitlines()
+    (named,) = [number for number, line in enumerate(lines, start=1) if '"path": "1"' in line]
+    assert f"::error file=costs/net.json,line={named},title=torchcost%3A net::1 (Conv2d)" in result.stdout
+    assert "::error" not in run("check", "--github", "never").stdout
+
+
+def test_verdicts_go_to_files(run: Command, project: Path) -> None:
+    assert run("check", "--update", "--markdown", "cost.md", "--junit", "cost.xml").exit_code == 0
+    assert (project / "cost.md").read_text(encoding="utf-8").startswith("<!-- torchcost -->\n### ✅")
+    assert 'failures="0"' in (project / "cost.xml").read_text(encoding="utf-8")
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(run: Command) -> None:
+    result = run("check", "--junit", "no/such/folder/cost.xml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Cannot write no/such/folder/cost.xml" in result.stderr

@@ -37,8 +37,9 @@ def test_a_dearer_layer_is_red_although_the_whole_is_cheaper() -> None:
     before, after = baseline_of(counted(resnet18())), baseline_of(counted(shorter(wider=True)))
     assert -0.015 < after["flops"] / before["flops"] - 1 < -0.014
     (failure,) = judge(after, before, STRICT).failures
-    assert "layer3.0.conv2 (Conv2d)" in failure
-    assert "kernel_size 3×3 → 5×5" in failure
+    assert "layer3.0.conv2 (Conv2d)" in failure.text
+    assert "kernel_size 3×3 → 5×5" in failure.text
+    assert failure.module == "layer3.0.conv2"
 
 
 def test_a_decrease_passes_and_is_told() -> None:
@@ -68,14 +69,14 @@ def test_a_new_module_is_held_by_the_whole_alone(measured: Measure) -> None:
     longer = nn.Sequential(*net(), nn.ReLU())
     assert judge(measured(longer), measured(net()), limits(tolerance="50%"))
     (flops, *_) = judge(measured(longer), measured(net()), STRICT).failures
-    assert "FLOPs" in flops
+    assert "FLOPs" in flops.text
 
 
 def test_a_budget_holds_without_a_baseline(measured: Measure) -> None:
     baseline = measured(net())
     assert judge(baseline, None, limits(budget={"macs": f"{baseline['macs']} MACs"}))
     (failure,) = judge(baseline, None, limits(budget={"macs": f"{baseline['macs'] - 1} MACs"})).failures
-    assert failure.endswith("is the budget")
+    assert failure.text.endswith("is the budget")
 
 
 @pytest.mark.parametrize(

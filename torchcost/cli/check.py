@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from torchcost import __version__, units as scale
+from torchcost import __version__
 from torchcost.cli import console
 from torchcost.cli.options import HELP_NAMES, verbose, width_option
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
+from torchcost.cli.surfaces import Surfaces
 from torchcost.cli.wording import typed
 from torchcost.errors import TorchCostError
 from torchcost.regression.baseline import Baseline, baseline_of
 from torchcost.regression.check import beside
 from torchcost.regression.config import EXAMPLE, Config, Target, find
-from torchcost.regression.files import write
+from torchcost.regression.files import lines_of, write
 from torchcost.regression.gate import CheckResult, Limits, limits
-from torchcost.render import diff as as_text
+from torchcost.regression.outcome import FAILED, Outcome
 from torchcost.words import one_line
 
 __all__ = ["check"]
-
-FAILED = 1
 
 
 @click.command(
@@ -38,33 +38,52 @@ Their baselines are costs/NAME.json, to be committed.""",
 @click.argument("targets", nargs=-1)
 @click.option("--update", is_flag=True, help="Write the baselines that differ, each whole or not at all.")
 @click.option("--exact", is_flag=True, help="Fail on any change, to less too.")
+@click.option("--markdown", metavar="FILE", help="Write the verdicts as Markdown, for a comment.")
+@click.option("--junit", metavar="FILE", help="Write them as JUnit's XML.")
+@click.option(
+    "--github",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Annotate the review and write the step summary; auto does so in a workflow of GitHub [auto].",
+)
 @width_option()
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
 @verbose
-def check(targets: tuple[str, ...], update: bool, exact: bool, width: int | None, color: str) -> int:
+def check(targets: tuple[str, ...], update: bool, exact: bool, **told: Any) -> int:
     """Measure each TARGET, or all, and fail where one costs more than its baseline or its budget allows.
 
     A layer that became dearer fails also where another became cheaper; what became cheaper in whole is told.
     """
     config = find(Path.cwd())
-    chosen = config.chosen(targets)
+    chosen = [target for target in config.chosen(targets) if target.level != "off"]
     allowed = [_limits(target, exact=exact) for target in chosen]
-    stream = console.stdout()
-    codes = [0]
+    surfaces = Surfaces(**told)
+    outcomes = []
     for target, limit in zip(chosen, allowed, strict=True):
-        if target.level == "off":
-            console.note(f"{target.name} is off in {config.file.name}.")
-            continue
-        try:
-            result = _checked(target, config, limit, update=update)
-        except TorchCostError as error:  # the other targets are still checked
-            console.error(f"{target.name}: {one_line(typed(str(error)), 2000)}")
-            codes.append(error.exit_code)
-            continue
-        text = _told(result, target, config, width=width or console.width(stream), color=color)
-        console.write(text)
-        codes.append(FAILED if not result and target.level == "error" else 0)
-    return max(codes)
+        outcomes.append(_outcome(target, config, limit, update=update))
+        surfaces.tell(outcomes[-1])
+    surfaces.close(outcomes)
+    return max((outcome.code for outcome in outcomes), default=0)
+
+
+def _outcome(target: Target, config: Config, allowed: Limits, *, update: bool) -> Outcome:
+    result, error, code = None, "", 0
+    try:
+        result = _checked(target, config, allowed, update=update)
+        code = FAILED if not result and target.level == "error" else 0
+    except TorchCostError as failure:  # the other targets are still checked
+        error, code = one_line(typed(str(failure)), 2000), failure.exit_code
+    path = config.baseline(target)
+    return Outcome(
+        name=target.name,
+        file=_shown(path),
+        config=config.file.name,
+        result=result,
+        error=error,
+        code=code,
+        message=target.message,
+        lines=lines_of(path),
+    )
 
 
 def _limits(target: Target, *, exact: bool) -> Limits:
@@ -103,26 +122,6 @@ def _measured(target: Target, config: Config) -> Baseline:
 
 def _unheard(note: str) -> None:
     """How a model was run is told by `torchcost summary`; the same for each check, it would hide what is new."""
-
-
-def _told(result: CheckResult, target: Target, config: Config, *, width: int | None, color: str) -> str:
-    stream, ascii_only = console.stdout(), console.shows_only_ascii(console.stdout())
-    total = result.comparison.after
-    figures = f"{scale.quantity(total['flops'], 'FLOPs')}, {scale.count(total['params'])} params"
-    if result and not result.improved:
-        return f"ok    {target.name}: {figures}"
-    path, name = _shown(config.baseline(target)), target.name
-    compared = as_text.render(
-        result.comparison, width=width, ascii_only=ascii_only, color=console.shows_color(color, stream)
-    )
-    if result:
-        kept = f"Keep it: torchcost check {name} --update, then commit {path}."
-        return "\n".join((compared, f"ok    {name}: {figures}", *(f"less  {line}" for line in result.improved), kept))
-    verdict = "FAIL" if target.level == "error" else "WARN"
-    lines = [f"{verdict}  {name}: {failure}" for failure in result.failures]
-    message = [target.message] if target.message else []
-    meant = f"Meant? torchcost check {name} --update, then commit {path}; a budget stands in {config.file.name}."
-    return "\n".join((compared, *lines, *message, meant))
 
 
 def _shown(path: Path) -> str:

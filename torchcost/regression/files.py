@@ -15,7 +15,7 @@ from torchcost.regression.metrics import METRICS
 from torchcost.tree import schema
 from torchcost.tree.summary import Summary
 
-__all__ = ["SCHEMA", "parse", "read", "text_of", "write"]
+__all__ = ["SCHEMA", "lines_of", "parse", "read", "text_of", "write"]
 
 SCHEMA = "torchcost/baseline@1"
 
@@ -160,6 +160,16 @@ def _replace(path: Path, text: str) -> None:
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def lines_of(path: Path) -> dict[str, int]:
+    """In which line of a baseline file each module stands, counted from 1; nothing where there is no such file."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    modules = ((number, line.strip().removesuffix(",")) for number, line in enumerate(lines, start=1))
+    return {json.loads(text)["path"]: number for number, text in modules if text.startswith('{"path": ')}
 
 
 def _says_the_same(path: Path, baseline: Baseline) -> bool:

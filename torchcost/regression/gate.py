@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.regression.baseline import Baseline
@@ -12,7 +13,7 @@ from torchcost.regression.conditions import Condition, condition
 from torchcost.regression.metrics import METRICS
 from torchcost.words import close_match
 
-__all__ = ["CheckResult", "Limits", "judge", "limits"]
+__all__ = ["GATED", "CheckResult", "Failure", "Limits", "judge", "limits"]
 
 GATED = ("macs", "flops", "params", "activation_bytes", "access_bytes")
 """The metrics that may not grow, unless a tolerance says by how much."""
@@ -27,12 +28,19 @@ class Limits:
     budgets: tuple[Condition, ...]
 
 
+class Failure(NamedTuple):
+    """A limit that was passed, in words; `module` is the path of the module that passed it, None for the whole."""
+
+    text: str
+    module: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
     """What a check found. `comparison` is with the baseline; with itself where there is none."""
 
     comparison: Comparison
-    failures: tuple[str, ...]
+    failures: tuple[Failure, ...]
     improved: tuple[str, ...] = ()
 
     @property
@@ -45,7 +53,7 @@ class CheckResult:
     def __str__(self) -> str:
         """The verdict in lines: what failed, or what became cheaper than the baseline."""
         if self.failures:
-            return "\n".join(f"FAIL {failure}" for failure in self.failures)
+            return "\n".join(f"FAIL {failure.text}" for failure in self.failures)
         return "\n".join(("ok", *(f"less: {line}" for line in self.improved)))
 
 
@@ -97,16 +105,16 @@ def judge(current: Baseline, before: Baseline | None, limits: Limits) -> CheckRe
     return CheckResult(comparison=comparison, failures=failures, improved=tuple(_improved(comparison)))
 
 
-def _totals(comparison: Comparison, limits: Limits) -> Iterator[str]:
+def _totals(comparison: Comparison, limits: Limits) -> Iterator[Failure]:
     for limit in limits.totals:
         if limit.fails(comparison):
-            yield f"{limit.told(comparison)}, {limit.text} is the limit"
+            yield Failure(f"{limit.told(comparison)}, {limit.text} is the limit")
     for limit in limits.budgets:
         if limit.fails(comparison):
-            yield f"{limit.told(comparison)}, {limit.text} is the budget"
+            yield Failure(f"{limit.told(comparison)}, {limit.text} is the budget")
 
 
-def _modules(comparison: Comparison, limits: Limits) -> Iterator[str]:
+def _modules(comparison: Comparison, limits: Limits) -> Iterator[Failure]:
     """Modules that grew although the whole did not: what one layer lost does not pay for another."""
     for change in comparison.changes:
         if change.before is None or change.after is None:
@@ -116,7 +124,8 @@ def _modules(comparison: Comparison, limits: Limits) -> Iterator[str]:
             metrics = ", ".join(METRICS[limit.metric].header for limit in beyond)
             why = f": {', '.join(change.reasons)}" if change.reasons else ""
             place = change.after.path or "(root)"
-            yield f"{place} ({change.after.type}) is beyond {beyond[0].text} of a module in {metrics}{why}"
+            text = f"{place} ({change.after.type}) is beyond {beyond[0].text} of a module in {metrics}{why}"
+            yield Failure(text, change.before.path)
 
 
 def _improved(comparison: Comparison) -> Iterator[str]:

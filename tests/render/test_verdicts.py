@@ -1,0 +1,133 @@
+"""The verdicts of a check in every form: text, Markdown, GitHub's commands, JUnit. Names of any signs break none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import pytest
+
+from torchcost.regression.baseline import Baseline, ModuleCost
+from torchcost.regression.gate import judge, limits
+from torchcost.regression.outcome import Outcome
+from torchcost.render import gate, gate_markdown, github, junit
+
+ODD = [
+    "a|b",
+    "`tick`",
+    "two\nlines",
+    "</script><b>",
+    "%0A::error::x",
+    "a,b:c",
+    "\x1b[31mred",
+    "a\u2028b",
+    "<!-- torchcost -->",
+]
+
+
+def of(*modules: tuple[str, int]) -> Baseline:
+    costs = (ModuleCost(path=path, type="Linear", calls=1, figures={"flops": flops}) for path, flops in modules)
+    return Baseline(model="net", setting={}, modules=tuple(costs))
+
+
+def outcome(before: Baseline, after: Baseline, *, name: str = "net", level: str = "error") -> Outcome:
+    result = judge(after, before, limits())
+    code = 1 if not result and level == "error" else 0
+    return Outcome(name=name, file="costs/net.json", config="torchcost.toml", result=result, code=code, lines={"fc": 9})
+
+
+FINE = outcome(of(("fc", 5)), of(("fc", 5)))
+LESS = outcome(of(("fc", 5)), of(("fc", 4)), name="less")
+DEARER = outcome(of(("fc", 5)), of(("fc", 8)), name="dearer")
+WARNED = outcome(of(("fc", 5)), of(("fc", 8)), name="warned", level="warn")
+BROKEN = Outcome(name="broken", file="costs/b.json", config="torchcost.toml", result=None, error="No baseline.", code=4)
+ALL = [FINE, LESS, DEARER, WARNED, BROKEN]
+
+
+def test_each_has_its_verdict() -> None:
+    assert [each.verdict for each in ALL] == ["ok", "less", "FAIL", "WARN", "ERROR"]
+
+
+def test_text_says_what_failed_and_what_to_type() -> None:
+    assert gate.render(FINE) == "ok    net: 5 FLOPs, 0 params"
+    lines = gate.render(DEARER).splitlines()
+    assert lines[-3:] == [
+        "FAIL  dearer: FLOPs 5 -> 8 (+3, +60.00%), flops:+0 is the limit",
+        "FAIL  dearer: fc (Linear) is beyond flops:+0 of a module in FLOPs",
+        "Meant? torchcost check dearer --update, then commit costs/net.json; a budget stands in torchcost.toml.",
+    ]
+    assert gate.render(BROKEN) == "ERROR broken: No baseline."
+
+
+def test_markdown_has_a_row_a_target_and_the_modules_of_those_that_changed() -> None:
+    text = gate_markdown.render(ALL)
+    assert text.startswith(f"{gate_markdown.MARK}\n### ❌ torchcost: dearer, broken\n")
+    assert "| ❌ | dearer | 0 | 8 (**+3**, +60.00%) | 0 | 0 B | 0 B |" in text
+    assert "| \\~ | fc (Linear) | 5 | 8 |" in text
+    assert "#### net\n" not in text
+
+
+def test_markdown_of_a_fine_check_is_short() -> None:
+    assert gate_markdown.render([FINE]).count("\n") < 8
+    assert "✅ torchcost: 1 within their limits" in gate_markdown.render([FINE])
+
+
+def test_markdown_is_never_longer_than_github_takes() -> None:
+    before = of(*((f"layers.{number}.a_rather_long_name", 1) for number in range(3000)))
+    after = of(*((f"layers.{number}.a_rather_long_name", 2) for number in range(3000)))
+    text = gate_markdown.render([outcome(before, after, name=f"net{number}") for number in range(12)])
+    assert len(text) <= 65_536
+    assert text.endswith("characters were cut; the log has all.\n")
+    assert text.count("<details") == text.count("</details>")
+
+
+def test_github_is_pointed_to_the_line_of_the_module() -> None:
+    whole, module = github.render([DEARER]).splitlines()
+    assert whole.startswith(
+        "::error file=costs/net.json,line=1,title=torchcost%3A dearer::FLOPs 5 -> 8 (+3, +60.00%25)"
+    )
+    assert module.startswith("::error file=costs/net.json,line=9,title=torchcost%3A dearer::fc (Linear) is beyond")
+
+
+def test_github_gets_no_more_than_it_shows() -> None:
+    lines = github.render([DEARER] * 8).splitlines()
+    assert len(lines) == github.MOST
+    assert lines[-1] == "::error title=torchcost::7 more; the log and the step summary have all"
+
+
+def test_github_hears_of_each_kind_by_its_weight() -> None:
+    assert [github.render([each]).split(" ")[0] for each in ALL] == ["", "::notice", "::error", "::warning", "::error"]
+
+
+def test_junit_counts_failures_and_errors() -> None:
+    suites = ElementTree.fromstring(junit.render(ALL))
+    assert suites.attrib == {"tests": "5", "failures": "1", "errors": "1"}
+    cases = {case.attrib["name"]: [child.tag for child in case] for case in suites.iter("testcase")}
+    assert cases == {
+        "net": ["properties"],
+        "less": ["properties"],
+        "dearer": ["properties", "failure"],
+        "warned": ["properties", "system-out"],
+        "broken": ["error"],
+    }
+    flops = suites.find("./testsuite/testcase[@name='dearer']/properties/property[@name='torchcost.flops']")
+    assert flops is not None
+    assert flops.attrib["value"] == "8"
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_name_of_any_signs_breaks_no_form(name: str) -> None:
+    before, after = of((name, 1), ("fc", 1)), of((name, 2), ("fc", 1))
+    odd = outcome(before, after)
+    assert len(gate.render(odd).splitlines()) == len(gate.render(DEARER).splitlines())
+    assert len(github.render([odd]).split("\n")) == len(github.render([DEARER]).split("\n"))
+    assert ElementTree.fromstring(junit.render([odd])).attrib["failures"] == "1"
+    rows = [line for line in gate_markdown.render([odd]).split("\n") if line.startswith("| \\~ |")]
+    assert len(rows) == 1
+    assert rows[0].replace("\\|", "").count("|") == 6
+    assert "<script" not in rows[0].replace("\\<", "")
+
+
+@pytest.mark.parametrize("form", [gate_markdown.render, github.render, junit.render])
+def test_no_targets_are_no_problem(form: Callable[[list[Outcome]], str]) -> None:
+    assert isinstance(form([]), str)

@@ -1,0 +1,68 @@
+"""Where the verdicts of a check are told: on the terminal, in files, and to GitHub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torchcost.cli import console
+from torchcost.errors import ConfigurationError
+from torchcost.regression.outcome import Outcome
+from torchcost.render import gate, gate_markdown, github as as_commands, junit as as_junit
+
+__all__ = ["Surfaces"]
+
+
+class Surfaces:
+    """What was asked for; a file that cannot be written is told before anything is measured."""
+
+    def __init__(
+        self,
+        *,
+        markdown: str | None = None,
+        junit: str | None = None,
+        github: str = "auto",
+        width: int | None = None,
+        color: str = "auto",
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._files = {"markdown": markdown, "junit": junit}
+        for file in filter(None, self._files.values()):
+            console.check_output(file)
+        self._stream = console.stdout()
+        self._width = width or console.width(self._stream)
+        self._color = console.shows_color(color, self._stream)
+        on_github = environment.get("GITHUB_ACTIONS") == "true"
+        self._on_github = github == "always" or (github == "auto" and on_github)
+        self._step_summary = environment.get("GITHUB_STEP_SUMMARY")
+
+    def tell(self, outcome: Outcome) -> None:
+        """Prints a verdict; one that there is not is an error."""
+        if outcome.result is None:
+            console.error(f"{outcome.name}: {outcome.error}")
+            return
+        ascii_only = console.shows_only_ascii(self._stream)
+        console.write(gate.render(outcome, width=self._width, ascii_only=ascii_only, color=self._color))
+
+    def close(self, outcomes: Sequence[Outcome]) -> None:
+        """Writes what is made of all verdicts together."""
+        if (file := self._files["markdown"]) is not None:
+            console.write(gate_markdown.render(outcomes), file)
+        if (file := self._files["junit"]) is not None:
+            console.write(as_junit.render(outcomes), file)
+        if not self._on_github:
+            return
+        if commands := as_commands.render(outcomes):
+            console.write(commands)
+        if self._step_summary:
+            _append(Path(self._step_summary), gate_markdown.render(outcomes))
+
+
+def _append(path: Path, text: str) -> None:
+    """GitHub shows what all steps of a job wrote to the file that it names."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigurationError(f"Cannot write the step summary {path}: {error.strerror}.") from error
