@@ -41,6 +41,7 @@ LEVELS = {
     "torchcost.torchinfo": 9,
     "torchcost.__init__": 10,
     "torchcost.cli": 11,
+    "torchcost.pytest_plugin": 11,
     "torchcost.__main__": 11,
 }
 """The level of each module, or of the package it is in."""

@@ -21,7 +21,7 @@ class Outcome:
     """A target's verdict. `result` is None where there is none, and `error` then says why.
 
     `file` is its baseline and `config` where its budgets stand, both as a reader would type them; `lines` says in which
-    line of the baseline a module stands.
+    line of the baseline a module stands. `update` is what writes the baseline, if not the command line.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Outcome:
     error: str = ""
     code: int = 0
     message: str = ""
+    update: str = ""
     lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -50,7 +51,10 @@ class Outcome:
     @property
     def cure(self) -> str:
         """What to type if the new costs were meant."""
-        update = f"torchcost check {self.name} --update, then commit {self.file}"
+        update = self.update or f"torchcost check {self.name} --update"
+        if not self.file:
+            return f"Meant? The budget stands in {self.config}."
+        update = f"{update}, then commit {self.file}"
         if self.verdict == "less":
             return f"Keep it: {update}."
         return f"Meant? {update}; a budget stands in {self.config}."
