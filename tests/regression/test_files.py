@@ -12,7 +12,7 @@ import torch
 
 import torchcost
 from tests.regression.conftest import Measure, net
-from torchcost.errors import BaselineError
+from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.regression.baseline import Baseline, ModuleCost, baseline_of
 from torchcost.regression.comparison import compare
 from torchcost.regression.files import parse, read, text_of, write
@@ -71,6 +71,23 @@ def test_versions_are_written_with_a_figure(tmp_path: Path, measured: Measure) -
     write(replace(measured(net(kernel=5)), versions={"torch": "9.9"}), path)
     assert read(str(path)).versions == {"torch": "9.9"}
     assert [file.name for file in tmp_path.iterdir()] == ["net.json"]
+
+
+def test_a_write_that_fails_leaves_what_was_there(
+    tmp_path: Path, measured: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.json"
+    write(measured(net()), path)
+    before = path.read_bytes()
+
+    def full(*names: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(ConfigurationError, match=r"Cannot write .*net\.json: No space left on device\."):
+        write(measured(net(kernel=5)), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import click
@@ -30,10 +31,8 @@ __all__ = ["check"]
 
 @click.command(
     context_settings={"help_option_names": HELP_NAMES},
-    epilog=f"""\b
-Targets stand in a torchcost.toml or in pyproject.toml, at or above the working directory:
-  {EXAMPLE.replace("]] ", "]]" + chr(10) + "  ").replace(", ", chr(10) + "  ", 2)}
-Their baselines are costs/NAME.json, to be committed.""",
+    epilog="\b\nTargets stand in a torchcost.toml, or as [[tool.torchcost.target]] in pyproject.toml, at or\n"
+    f"above the working directory:\n{indent(EXAMPLE, '  ')}\nTheir baselines are costs/NAME.json, to be committed.",
 )
 @click.argument("targets", nargs=-1)
 @click.option("--update", is_flag=True, help="Write the baselines that differ, each whole or not at all.")

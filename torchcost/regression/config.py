@@ -15,7 +15,14 @@ __all__ = ["EXAMPLE", "Config", "Target", "find"]
 
 Level = Literal["off", "warn", "error"]
 
-EXAMPLE = '[[tool.torchcost.target]] name = "net", model = "mypackage.models:net", input = ["1,3,224,224"]'
+EXAMPLE = """\
+[[target]]
+name = "net"
+model = "mypackage.models:net"
+input = ["1,3,224,224"]"""
+"""A target as it stands in a torchcost.toml; in a pyproject.toml it is [[tool.torchcost.target]]."""
+
+_SHOWN = "An example: torchcost check --help."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +84,7 @@ def find(folder: Path) -> Config:
         if shared.is_file() and "torchcost" in (tools := _table(shared).get("tool", {})):
             return _read(shared, tools["torchcost"])
     raise ConfigurationError(
-        f"No torchcost.toml and no [tool.torchcost] in a pyproject.toml, at or above {folder}. Write one: {EXAMPLE}"
+        f"No torchcost.toml and no [tool.torchcost] in a pyproject.toml, at or above {folder}. {_SHOWN}"
     )
 
 
@@ -101,14 +108,14 @@ def _read(file: Path, table: Any) -> Config:
     targets, folder = settings.pop("target", []), settings.pop("baseline_dir", "costs")
     shared = _checked(settings, _SHARED, file.name)
     if not isinstance(targets, list) or not all(isinstance(target, Mapping) for target in targets):
-        raise ConfigurationError(f"{file.name}: target is no list of tables. Write {EXAMPLE}")
+        raise ConfigurationError(f"{file.name}: target is no list of tables. {_SHOWN}")
     read = tuple(_target({**shared, **_renamed(target)}, file.name) for target in targets)
     names = [target.name for target in read]
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"{file.name} has two targets '{name}', which would share a baseline. Rename one.")
     if not read:
-        raise ConfigurationError(f"{file.name} has no target. Write {EXAMPLE}")
+        raise ConfigurationError(f"{file.name} has no target. {_SHOWN}")
     return Config(file=file, baseline_dir=file.parent / str(folder), targets=read)
 
 
@@ -119,7 +126,7 @@ def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
 def _target(table: dict[str, Any], file: str) -> Target:
     name = table.get("name")
     if not isinstance(name, str) or not isinstance(table.get("model"), str):
-        raise ConfigurationError(f"{file}: a target needs a name and a model. Write {EXAMPLE}")
+        raise ConfigurationError(f"{file}: a target needs a name and a model. {_SHOWN}")
     if not name or not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise ConfigurationError(
             f"{file}: a target's name is that of a file, {name!r} is none. Use letters and digits."
