@@ -129,3 +129,11 @@ def test_states_given_to_a_cell_are_none_of_its_weights() -> None:
     cell, states = nn.LSTMCell(2, 2), (torch.zeros(1, 2), torch.zeros(1, 2))
     report = torchcost.count(cell, (torch.ones(1, 2), states))
     assert report.uncached_accesses.weights == sum(p.numel() for p in cell.parameters())
+
+
+def test_a_tracker_gets_numbers_by_name() -> None:
+    report = torchcost.count(torch.nn.Linear(3, 4), torch.zeros(2, 3))
+    metrics = report.to_metrics("cost/")
+    assert metrics["cost/macs"] == 24.0
+    assert metrics["cost/coverage"] == 1.0
+    assert all(type(value) is float for value in metrics.values())

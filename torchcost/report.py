@@ -26,6 +26,13 @@ class Report(Summary):
         """One flat mapping a module, for tables and data frames."""
         return self.rows()
 
+    def to_metrics(self, prefix: str = "torchcost/") -> dict[str, float]:
+        """The totals as numbers by name, as trackers take them: wandb.log, mlflow.log_metrics, self.log_dict."""
+        totals = self.totals().items()
+        numbers = {name: float(value) for name, value in totals if isinstance(value, int | float)}
+        del numbers["lower_bound"]  # true or false
+        return {f"{prefix}{name}": value for name, value in numbers.items()}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Report:
         """The report of a mapping that `to_dict` gave; raises ReportError for any other."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,9 @@ def test_github_gets_a_step_summary_and_annotations_unasked(
 def test_verdicts_go_to_files(run: Command, project: Path) -> None:
     assert run("check", "--update", "--markdown", "cost.md", "--junit", "cost.xml").exit_code == 0
     assert (project / "cost.md").read_text(encoding="utf-8").startswith("<!-- torchcost -->\n### ✅")
+    assert run("check", "--json", "cost.json", "--benchmark-json", "bench.json").exit_code == 0
+    assert json.loads((project / "cost.json").read_text(encoding="utf-8"))[0]["verdict"] == "ok"
+    assert len(json.loads((project / "bench.json").read_text(encoding="utf-8"))) == 5
     assert 'failures="0"' in (project / "cost.xml").read_text(encoding="utf-8")
 
 

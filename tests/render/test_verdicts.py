@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -10,7 +11,7 @@ import pytest
 from torchcost.regression.baseline import Baseline, ModuleCost
 from torchcost.regression.gate import judge, limits
 from torchcost.regression.outcome import Outcome
-from torchcost.render import gate, gate_markdown, github, junit
+from torchcost.render import gate, gate_json, gate_markdown, github, junit
 
 ODD = [
     "a|b",
@@ -128,6 +129,24 @@ def test_a_name_of_any_signs_breaks_no_form(name: str) -> None:
     assert "<script" not in rows[0].replace("\\<", "")
 
 
-@pytest.mark.parametrize("form", [gate_markdown.render, github.render, junit.render])
+def test_json_has_every_figure() -> None:
+    told = {each["target"]: each for each in json.loads(gate_json.render(ALL))}
+    assert [each["verdict"] for each in told.values()] == ["ok", "less", "fail", "warn", "error"]
+    assert told["dearer"]["totals"]["flops"] == {"before": 5, "after": 8}
+    (module,) = told["dearer"]["modules"]
+    assert module == {"path": "fc", "type": "Linear", "kind": "changed", "change": {"flops": 3}, "reasons": []}
+    assert told["broken"]["problems"] == ["No baseline."]
+
+
+def test_a_benchmark_has_a_figure_for_each_target_and_metric() -> None:
+    figures = json.loads(gate_json.render_benchmark(ALL))
+    assert {"name": "dearer: FLOPs", "unit": "FLOPs", "value": 8} in figures
+    assert all(set(figure) == {"name", "unit", "value"} for figure in figures)
+
+
+FORMS = [gate_markdown.render, github.render, junit.render, gate_json.render, gate_json.render_benchmark]
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_no_targets_are_no_problem(form: Callable[[list[Outcome]], str]) -> None:
     assert isinstance(form([]), str)

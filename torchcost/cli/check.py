@@ -39,6 +39,8 @@ __all__ = ["check"]
 @click.option("--exact", is_flag=True, help="Fail on any change, to less too.")
 @click.option("--markdown", metavar="FILE", help="Write the verdicts as Markdown, for a comment.")
 @click.option("--junit", metavar="FILE", help="Write them as JUnit's XML.")
+@click.option("--json", metavar="FILE", help="Write them as JSON.")
+@click.option("--benchmark-json", metavar="FILE", help="Write the figures for github-action-benchmark.")
 @click.option(
     "--github",
     type=click.Choice(["auto", "always", "never"]),

@@ -9,7 +9,7 @@ from pathlib import Path
 from torchcost.cli import console
 from torchcost.errors import ConfigurationError
 from torchcost.regression.outcome import Outcome
-from torchcost.render import gate, gate_markdown, github as as_commands, junit as as_junit
+from torchcost.render import gate, gate_json, gate_markdown, github as as_commands, junit as as_junit
 
 __all__ = ["Surfaces"]
 
@@ -22,13 +22,21 @@ class Surfaces:
         *,
         markdown: str | None = None,
         junit: str | None = None,
+        json: str | None = None,
+        benchmark_json: str | None = None,
         github: str = "auto",
         width: int | None = None,
         color: str = "auto",
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        self._files = {"markdown": markdown, "junit": junit}
-        for file in filter(None, self._files.values()):
+        files = {
+            markdown: gate_markdown.render,
+            junit: as_junit.render,
+            json: gate_json.render,
+            benchmark_json: gate_json.render_benchmark,
+        }
+        self._files = {file: render for file, render in files.items() if file is not None}
+        for file in self._files:
             console.check_output(file)
         self._stream = console.stdout()
         self._width = width or console.width(self._stream)
@@ -47,10 +55,8 @@ class Surfaces:
 
     def close(self, outcomes: Sequence[Outcome]) -> None:
         """Writes what is made of all verdicts together."""
-        if (file := self._files["markdown"]) is not None:
-            console.write(gate_markdown.render(outcomes), file)
-        if (file := self._files["junit"]) is not None:
-            console.write(as_junit.render(outcomes), file)
+        for file, render in self._files.items():
+            console.write(render(outcomes), file)
         if not self._on_github:
             return
         if commands := as_commands.render(outcomes):
