@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,5 +66,6 @@ def test_it_imports_no_torch() -> None:
         "import sys; sys.modules['torch'] = None\n"
         "from torchcost.cli.group import main; main(['diff', 'a.json', 'b.json'], standalone_mode=False)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    settings = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True)
     assert "FLOPs" in result.stdout
