@@ -107,6 +107,7 @@ def test_a_level_says_what_a_miss_is(level: str, code: int, word: str, run: Comm
     configure(project, f'level = "{level}"\nbudget = {{ params = "5" }}\n')
     result = run("check")
     assert (result.exit_code, word in result.stdout) == (code, True)
+    assert ("net is off in torchcost.toml" in result.stderr) is (level == "off")
 
 
 def test_it_is_the_same_from_any_folder_of_the_project(

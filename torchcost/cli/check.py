@@ -56,7 +56,11 @@ def check(targets: tuple[str, ...], update: bool, exact: bool, **told: Any) -> i
     A layer that became dearer fails also where another became cheaper; what became cheaper in whole is told.
     """
     config = find(Path.cwd())
-    chosen = [target for target in config.chosen(targets) if target.level != "off"]
+    named = config.chosen(targets)
+    for target in named:
+        if target.level == "off":
+            console.note(f"{target.name} is off in {config.file.name}")
+    chosen = [target for target in named if target.level != "off"]
     allowed = [_limits(target, exact=exact) for target in chosen]
     surfaces = Surfaces(**told)
     outcomes = []
