@@ -87,7 +87,7 @@ def _outcome(target: Target, config: Config, allowed: Limits, *, update: bool) -
         error=error,
         code=code,
         message=target.message,
-        lines=lines_of(path),
+        lines=lines_of(path) if result is not None and not result else {},
     )
 
 

@@ -10,11 +10,10 @@ from torchcost.regression.comparison import compare
 from torchcost.regression.conditions import GRAMMAR, condition
 from torchcost.regression.files import read
 from torchcost.regression.metrics import METRICS
+from torchcost.regression.outcome import FAILED
 from torchcost.render import diff as as_text
 
 __all__ = ["diff"]
-
-FAILED = 1
 
 
 @click.command(

@@ -29,14 +29,14 @@ class Surfaces:
         color: str = "auto",
         environment: Mapping[str, str] = os.environ,
     ) -> None:
-        files = {
-            markdown: gate_markdown.render,
-            junit: as_junit.render,
-            json: gate_json.render,
-            benchmark_json: gate_json.render_benchmark,
-        }
-        self._files = {file: render for file, render in files.items() if file is not None}
-        for file in self._files:
+        files = (
+            (markdown, gate_markdown.render),
+            (junit, as_junit.render),
+            (json, gate_json.render),
+            (benchmark_json, gate_json.render_benchmark),
+        )
+        self._files = [(file, render) for file, render in files if file is not None]
+        for file, _ in self._files:
             console.check_output(file)
         self._stream = console.stdout()
         self._width = width or console.width(self._stream)
@@ -55,7 +55,7 @@ class Surfaces:
 
     def close(self, outcomes: Sequence[Outcome]) -> None:
         """Writes what is made of all verdicts together."""
-        for file, render in self._files.items():
+        for file, render in self._files:
             console.write(render(outcomes), file)
         if not self._on_github:
             return

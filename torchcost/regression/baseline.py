@@ -31,6 +31,11 @@ class ModuleCost:
     def __getitem__(self, metric: str) -> int:
         return self.figures.get(metric, 0)
 
+    @property
+    def label(self) -> str:
+        """Its path and type, as people are told of it."""
+        return f"{self.path or '(root)'} ({self.type})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:

@@ -59,6 +59,10 @@ class Comparison:
         """The total of a metric before and after."""
         return self.before[metric], self.after[metric]
 
+    def ranked(self, metric: str) -> list[Change]:
+        """The modules that change a metric the most first."""
+        return sorted(self.changes, key=lambda change: -abs(change.delta(metric)))
+
     @property
     def unchanged(self) -> int:
         """Modules that are in both and cost the same."""

@@ -11,7 +11,6 @@ from torchcost.errors import ConfigurationError
 from torchcost.regression.comparison import Comparison
 from torchcost.regression.metrics import METRICS
 from torchcost.regression.quantities import parse
-from torchcost.units import percent
 from torchcost.words import close_match
 
 __all__ = ["GRAMMAR", "Condition", "condition"]
@@ -57,10 +56,8 @@ class Condition:
         now = metric.written(after.numerator)
         if self.sign in "<>":
             return f"{metric.header} are {now}"
-        change, share = abs(after - before).numerator, percent(abs(after - before).numerator, before.numerator)
-        sign = "+" if after > before else "-"
-        of = f", {sign}{share}" if before else ""
-        return f"{metric.header} {metric.written(before.numerator)} -> {now} ({sign}{metric.written(change)}{of})"
+        change = ", ".join(filter(None, metric.change(before.numerator, after.numerator)))
+        return f"{metric.header} {metric.written(before.numerator)} -> {now} ({change or 'no change'})"
 
     def _of(self, comparison: Comparison) -> tuple[Fraction, Fraction]:
         if self.metric != _COVERAGE:

@@ -123,8 +123,7 @@ def _modules(comparison: Comparison, limits: Limits) -> Iterator[Failure]:
         if beyond:
             metrics = ", ".join(METRICS[limit.metric].header for limit in beyond)
             why = f": {', '.join(change.reasons)}" if change.reasons else ""
-            place = change.after.path or "(root)"
-            text = f"{place} ({change.after.type}) is beyond {beyond[0].text} of a module in {metrics}{why}"
+            text = f"{change.after.label} is beyond {beyond[0].text} of a module in {metrics}{why}"
             yield Failure(text, change.before.path)
 
 

@@ -32,6 +32,13 @@ class Metric:
         """A figure of it as people read it."""
         return scale.nbytes(value, units) if self.kind == "bytes" else scale.count(value, units)
 
+    def change(self, before: int, after: int, units: Units = "auto") -> tuple[str, str]:
+        """The difference with its sign, and in percent of before, `+3 K` and `+50.00%`; "" where there is nothing."""
+        if before == after:
+            return "", ""
+        sign, size = "+" if after > before else "-", abs(after - before)
+        return f"{sign}{self.written(size, units)}", f"{sign}{scale.percent(size, before)}" if before else ""
+
 
 METRICS: Mapping[str, Metric] = {
     "macs": Metric(header="MACs", kind="macs", own=lambda node, held: node.own.macs),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from textwrap import wrap
 
 from rich.cells import cell_len
@@ -13,12 +12,12 @@ from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.regression.comparison import Change, Comparison
-from torchcost.regression.metrics import METRICS
+from torchcost.regression.metrics import METRICS, Metric
 from torchcost.render.drawing import drawn
 from torchcost.render.signs import ascii_only as as_ascii, printable
 from torchcost.units import Units
 
-__all__ = ["MOST_MODULES", "render"]
+__all__ = ["MOST_MODULES", "SIGNS", "render", "why"]
 
 MOST_MODULES = 20
 """How many modules are listed unless more are asked for."""
@@ -28,7 +27,7 @@ _GAP = 2
 _LEAST_NAME = 18
 """What the names keep before a column of figures gives way."""
 _ENDLESS = 1_000_000
-_SIGNS = {"changed": "~", "renamed": "=", "added": "+", "removed": "-"}
+SIGNS = {"changed": "~", "renamed": "=", "added": "+", "removed": "-"}
 
 Safe = Callable[[str], str]
 
@@ -47,7 +46,7 @@ def render(
     safe = as_ascii if ascii_only else printable
     width = width if width is not None else _ENDLESS
     page = _Page(width=width, color=color, safe=safe)
-    ranked = sorted(comparison.changes, key=lambda change: -abs(change.delta(metric)))[:most]
+    ranked = comparison.ranked(metric)[:most]
     totals = page.table("Total", "A", "B", "Change", "%", "B / A", rows=_totals(comparison, units))
     header = METRICS[metric].header
     heads = "Module (type)", f"A {header}", f"B {header}", "Change", "%"
@@ -65,20 +64,24 @@ def _totals(comparison: Comparison, units: Units) -> list[Sequence[str]]:
     for name in shown:
         before, after = comparison.of(name)
         if before or after:
-            write = partial(METRICS[name].written, units=units)
-            figures = write(before), write(after), *_change(before, after, write), _ratio(before, after)
-            rows.append((METRICS[name].header, *figures))
+            metric = METRICS[name]
+            figures = (
+                metric.written(before, units),
+                metric.written(after, units),
+                *_change(metric, before, after, units),
+            )
+            rows.append((metric.header, *figures, _ratio(before, after)))
     return rows
 
 
 def _module(change: Change, metric: str, units: Units) -> Sequence[str]:
     before, after = change.of(metric)
-    write = partial(METRICS[metric].written, units=units)
+    shown = METRICS[metric]
     return (
-        f"{_SIGNS[change.kind]} {change.module.path or '(root)'} ({change.module.type})",
-        write(before) if change.before is not None else scale.MISSING,
-        write(after) if change.after is not None else scale.MISSING,
-        *_change(before, after, write),
+        f"{SIGNS[change.kind]} {change.module.label}",
+        shown.written(before, units) if change.before is not None else scale.MISSING,
+        shown.written(after, units) if change.after is not None else scale.MISSING,
+        *_change(shown, before, after, units),
     )
 
 
@@ -86,11 +89,11 @@ def _with_reasons(lines: Sequence[str], changes: Sequence[Change], page: _Page) 
     """Each module's line, and below it why it changed."""
     for line, change in zip(lines, changes, strict=True):
         yield line
-        if why := _why(change):
-            yield from page.wrapped(why, indent="    ")
+        if reason := why(change):
+            yield from page.wrapped(reason, indent="    ")
 
 
-def _why(change: Change) -> str:
+def why(change: Change) -> str:
     """The reasons, what an added module is, or which metrics differ where nothing says why."""
     if change.kind == "removed":
         return ""
@@ -104,7 +107,7 @@ def _counts(comparison: Comparison, *, shown: int) -> Iterator[str]:
     """How many modules differ, what was not listed, and what makes the two no measure of one change."""
     kinds = [change.kind for change in comparison.changes]
     if kinds:
-        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in _SIGNS if kind in kinds)
+        counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in SIGNS if kind in kinds)
         hidden = f" ({len(kinds) - shown} not shown)" if len(kinds) > shown else ""
         yield f"Modules: {counts}{hidden}, {comparison.unchanged} unchanged."
     else:
@@ -113,13 +116,10 @@ def _counts(comparison: Comparison, *, shown: int) -> Iterator[str]:
         yield f"Not the same {name}: {before or 'none'} and {after or 'none'}."
 
 
-def _change(before: int, after: int, write: Callable[[int], str]) -> tuple[str, str]:
-    """The difference with its sign, and in percent of before."""
-    if before == after:
-        return "0", ""
-    sign = "+" if after > before else "-"
-    share = scale.percent(abs(after - before), before)
-    return f"{sign}{write(abs(after - before))}", f"{sign}{share}" if before else "new"
+def _change(metric: Metric, before: int, after: int, units: Units) -> tuple[str, str]:
+    """As the metric writes it; a table says 0 where nothing changed, and new where there was nothing."""
+    delta, share = metric.change(before, after, units)
+    return delta or "0", share or ("new" if delta else "")
 
 
 def _ratio(before: int, after: int) -> str:

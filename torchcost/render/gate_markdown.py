@@ -8,8 +8,8 @@ from torchcost.regression.comparison import Change, Comparison
 from torchcost.regression.gate import GATED
 from torchcost.regression.metrics import METRICS
 from torchcost.regression.outcome import Outcome
+from torchcost.render.diff import SIGNS, why
 from torchcost.render.markdown import escape
-from torchcost.units import percent
 
 __all__ = ["MARK", "MOST_CHARACTERS", "render"]
 
@@ -51,11 +51,8 @@ def _figure(comparison: Comparison, metric: str) -> str:
     """What a metric is now, and by how much it changed."""
     before, after = comparison.of(metric)
     now = METRICS[metric].written(after)
-    if before == after:
-        return now
-    sign = "+" if after > before else "-"
-    share = f", {sign}{percent(abs(after - before), before)}" if before else ""
-    return f"{now} (**{sign}{METRICS[metric].written(abs(after - before))}**{escape(share)})"
+    delta, share = METRICS[metric].change(before, after)
+    return f"{now} (**{delta}**{escape(f', {share}' if share else '')})" if delta else now
 
 
 def _details(outcome: Outcome) -> Iterator[str]:
@@ -74,7 +71,7 @@ def _details(outcome: Outcome) -> Iterator[str]:
 
 
 def _modules(comparison: Comparison) -> Iterator[str]:
-    ranked = sorted(comparison.changes, key=lambda change: -abs(change.delta("flops")))
+    ranked = comparison.ranked("flops")
     if not ranked:
         return
     differ = "1 module differs" if len(ranked) == 1 else f"{len(ranked)} modules differ"
@@ -94,10 +91,7 @@ def _module(change: Change) -> str:
     before, after = change.of("flops")
     was = METRICS["flops"].written(before) if change.before is not None else "–"
     now = METRICS["flops"].written(after) if change.after is not None else "–"
-    why = ", ".join(change.reasons) or (change.module.details if change.kind == "added" else "")
-    sign = {"changed": "\\~", "renamed": "=", "added": "+", "removed": "\\-"}[change.kind]
-    name = escape(f"{change.module.path or '(root)'} ({change.module.type})")
-    return f"| {sign} | {name} | {was} | {now} | {escape(why)} |"
+    return f"| {escape(SIGNS[change.kind])} | {escape(change.module.label)} | {was} | {now} | {escape(why(change))} |"
 
 
 def _cut(text: str) -> str:
