@@ -15,6 +15,9 @@ from torch.nn.attention import flex_attention as flex
 from torch.nn.modules import module as hooks
 from torch.utils.hooks import RemovableHandle
 
+from torchcost.handlers import registry
+from torchcost.trace import families  # noqa: F401  (registers every counting rule)
+
 torch.set_num_threads(1)
 settings.register_profile("torchcost", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("torchcost")
@@ -22,14 +25,16 @@ settings.load_profile("torchcost")
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """Every test starts from one seed and must leave no mode, flag or hook behind."""
+    """Every test starts from one seed and must leave no mode, flag or hook behind; the rules it adds are forgotten."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
-    before = process_state()
+    before, rules = process_state(), dict(registry._RULES)
     with pytest.MonkeyPatch.context() as patch:
         made = record_hooks(patch)
         yield
+    registry._RULES.clear()
+    registry._RULES.update(rules)
     assert process_state() == before
     assert not [hook for hook in map(hook_in_place, made) if getattr(hook, "__module__", "").startswith("torchcost")]
 

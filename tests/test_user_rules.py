@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,6 @@ class Doubled(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * 2
-
-
-@pytest.fixture(autouse=True)
-def rules() -> Iterator[None]:
-    """What a test registers is forgotten after it."""
-    before = dict(registry._RULES)
-    yield
-    registry._RULES.clear()
-    registry._RULES.update(before)
 
 
 def counted(rule: Callable[[Any], Any], **options: Any) -> torchcost.Report:
