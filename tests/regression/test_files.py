@@ -17,6 +17,7 @@ from torchcost.regression.baseline import Baseline, ModuleCost, baseline_of
 from torchcost.regression.comparison import compare
 from torchcost.regression.files import parse, read, text_of, write
 
+BARE = b'{"schema": "torchcost/baseline@1", "mode": "", "backward": "", "inputs": "", "modules": %b}'
 ODD = ("a|b", "`tick`", "two\nlines", "</script>", "%0A::error::x", 'quote"s', "ünï", "\u2028")
 
 
@@ -99,8 +100,11 @@ def test_a_write_that_fails_leaves_what_was_there(
         (b"[1]", "has the schema 'list', and this torchcost reads 'torchcost/baseline@1'"),
         (b'{"schema": "torchcost/baseline@0"}', "has the schema 'torchcost/baseline@0'"),
         (b'{"schema": "torchcost/baseline@1"}', "is damaged: KeyError"),
+        (BARE % b"[3]", "is damaged: AttributeError"),
+        (BARE % b"3", "is damaged: TypeError\\('modules is 3, not a list'"),
+        (b'{"records": 3}', "x.json: Not a torchcost report of schema 1"),
     ],
-    ids=["empty", "truncated", "binary", "list", "older", "bare"],
+    ids=["empty", "truncated", "binary", "list", "older", "bare", "module", "modules", "report"],
 )
 def test_what_is_no_baseline_is_told(data: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(data)
@@ -112,12 +116,12 @@ def test_what_is_no_baseline_is_told(data: bytes, message: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"calls": 1', '"calls": -1', "-1 is not a count"),
-        ('"calls": 1', '"calls": 1.0', "1.0 is not a count"),
-        ('"calls": 1', '"calls": true', "True is not a count"),
+        ('"calls": 1', '"calls": -1', "calls is -1, not a count"),
+        ('"calls": 1', '"calls": 1.0', "calls is 1.0, not a count"),
+        ('"calls": 1', '"calls": true', "calls is True, not a count"),
         ('"path": "1"', '"path": "0"', "a path stands twice"),
         ('"flops": ', '"flop": ', "'0' has no figure 'flop'"),
-        ('"type": "ReLU"', '"type": 3', "3 is not a text"),
+        ('"type": "ReLU"', '"type": 3', "type is 3, not a text"),
     ],
 )
 def test_a_hand_that_slipped_is_told(old: str, new: str, message: str, baseline: Baseline) -> None:

@@ -12,7 +12,7 @@ import click
 
 from torchcost import __version__
 from torchcost.cli import console
-from torchcost.cli.options import HELP_NAMES, verbose, width_option
+from torchcost.cli.options import HELP_NAMES, color_option, verbose, width_option
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.cli.surfaces import Surfaces
@@ -48,7 +48,7 @@ __all__ = ["check"]
     help="Annotate the review and write the step summary; auto does so in a workflow of GitHub [auto].",
 )
 @width_option()
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
+@color_option
 @verbose
 def check(targets: tuple[str, ...], update: bool, exact: bool, **told: Any) -> int:
     """Measure each TARGET, or all, and fail where one costs more than its baseline or its budget allows.

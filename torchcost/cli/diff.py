@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from torchcost.cli import console
-from torchcost.cli.options import HELP_NAMES, verbose, width_option
+from torchcost.cli.options import HELP_NAMES, color_option, units_option, verbose, width_option
 from torchcost.regression.comparison import compare
 from torchcost.regression.conditions import GRAMMAR, condition
 from torchcost.regression.files import read
@@ -42,11 +42,9 @@ Nothing is measured.""",
     metavar="N",
     help=f"List so many modules [{as_text.MOST_MODULES}].",
 )
-@click.option(
-    "--units", type=click.Choice(["auto", "raw", "K", "M", "G", "T"]), default="auto", help="Scale of numbers [auto]."
-)
+@units_option
 @width_option()
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
+@color_option
 @verbose
 def diff(
     a: str, b: str, conditions: tuple[str, ...], metric: str, top: int, units: str, width: int | None, color: str

@@ -11,14 +11,17 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from torchcost.cli.request import Request
+from torchcost.units import UNITS
 
 __all__ = [
     "HELP_NAMES",
     "MODEL_HELP",
+    "color_option",
     "is_typed",
     "is_verbose",
     "measuring",
     "model_argument",
+    "units_option",
     "verbose",
     "width_option",
 ]
@@ -115,6 +118,13 @@ def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def width_option(help: str = "Columns of text [of the terminal].") -> Callable[[Any], Any]:
     return click.option("--width", type=click.IntRange(min=20), metavar="N", help=help)
+
+
+color_option = click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto]."
+)
+
+units_option = click.option("--units", type=click.Choice(UNITS), default="auto", help="Scale of numbers [auto].")
 
 
 def model_argument(*, required: bool = True) -> Callable[[Any], Any]:

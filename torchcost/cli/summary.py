@@ -10,7 +10,16 @@ import click
 from click.shell_completion import CompletionItem
 
 from torchcost.cli import console
-from torchcost.cli.options import HELP_NAMES, MODEL_HELP, is_typed, measuring, model_argument, width_option
+from torchcost.cli.options import (
+    HELP_NAMES,
+    MODEL_HELP,
+    color_option,
+    is_typed,
+    measuring,
+    model_argument,
+    units_option,
+    width_option,
+)
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.errors import ConfigurationError
@@ -75,9 +84,7 @@ def _complete_column(context: click.Context, parameter: click.Parameter, incompl
 )
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="List only so many modules, the largest.")
 @click.option("--no-fold", is_flag=True, help="Show each of several equal modules.")
-@click.option(
-    "--units", type=click.Choice(["auto", "raw", "K", "M", "G", "T"]), default="auto", help="Scale of numbers [auto]."
-)
+@units_option
 @click.option(
     "--format",
     "form",
@@ -91,7 +98,7 @@ def _complete_column(context: click.Context, parameter: click.Parameter, incompl
     type=click.Choice(["torchinfo"]),
     help="Print another tool's MACs of each row beside torchcost's, and why they differ.",
 )
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colour the text [auto].")
+@color_option
 def summary(
     request: Request,
     depth: int,

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchcost.errors import BaselineError, ConfigurationError
+from torchcost.errors import BaselineError, ConfigurationError, ReportError
 from torchcost.regression.baseline import Baseline, ModuleCost, baseline_of
+from torchcost.regression.comparison import compare
 from torchcost.regression.metrics import METRICS
 from torchcost.tree import schema
 from torchcost.tree.summary import Summary
@@ -51,13 +52,16 @@ def parse(text: str, name: str) -> Baseline:
     except (json.JSONDecodeError, RecursionError) as error:
         raise BaselineError(f"{name} is neither a baseline nor a report: {error}. {_AGAIN}") from error
     if isinstance(data, Mapping) and "records" in data:
-        return baseline_of(Summary(schema.from_dict(data), rules=data["rules"]))
+        try:
+            return baseline_of(Summary(schema.from_dict(data), rules=data["rules"]))
+        except ReportError as error:
+            raise BaselineError(f"{name}: {error}") from error
     found = data.get("schema") if isinstance(data, Mapping) else type(data).__name__
     if found != SCHEMA:
         raise BaselineError(f"{name} has the schema {found!r}, and this torchcost reads {SCHEMA!r}. {_AGAIN}")
     try:
         return _baseline(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BaselineError(f"{name} is damaged: {error!r}. {_AGAIN}") from error
 
 
@@ -65,13 +69,17 @@ _AGAIN = "Write it again from the model."
 
 
 def _baseline(data: Mapping[str, Any]) -> Baseline:
-    setting = {name: _text(data[name]) for name in ("mode", "backward", "inputs")}
-    modules = tuple(map(_read_module, data["modules"]))
+    setting = {name: schema.read(data, name, str) for name in ("mode", "backward", "inputs")}
+    modules = tuple(map(_read_module, schema.read(data, "modules", list)))
     if len({module.path for module in modules}) < len(modules):
         raise ValueError("a path stands twice")
-    versions = {_text(name): _text(version) for name, version in data["versions"].items()}
+    versions = schema.read(data, "versions", dict)
     return Baseline(
-        model=_text(data["model"]), setting=setting, modules=modules, rules=_text(data["rules"]), versions=versions
+        model=schema.read(data, "model", str),
+        setting=setting,
+        modules=modules,
+        rules=schema.read(data, "rules", str),
+        versions={schema.as_text(name): schema.as_text(version) for name, version in versions.items()},
     )
 
 
@@ -79,26 +87,15 @@ def _read_module(data: Mapping[str, Any]) -> ModuleCost:
     known = {"path", "type", "calls", "details", "inputs", *METRICS}
     if unknown := data.keys() - known:
         raise ValueError(f"{data.get('path')!r} has no figure {sorted(unknown)[0]!r}")
+    explained = {"details": "", "inputs": "", **data}
     return ModuleCost(
-        path=_text(data["path"]),
-        type=_text(data["type"]),
-        calls=_count(data["calls"]),
-        figures={name: _count(data[name]) for name in METRICS if name in data},
-        details=_text(data.get("details", "")),
-        inputs=_text(data.get("inputs", "")),
+        path=schema.read(data, "path", str),
+        type=schema.read(data, "type", str),
+        calls=schema.read(data, "calls", int),
+        figures={name: schema.read(data, name, int) for name in METRICS if name in data},
+        details=schema.read(explained, "details", str),
+        inputs=schema.read(explained, "inputs", str),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"{value!r} is not a count")
-    return value
 
 
 def read(source: str) -> Baseline:
@@ -174,11 +171,7 @@ def lines_of(path: Path) -> dict[str, int]:
 
 def _says_the_same(path: Path, baseline: Baseline) -> bool:
     try:
-        return _figures(read(str(path))) == _figures(baseline)
+        comparison = compare(read(str(path)), baseline)
     except BaselineError:
         return False
-
-
-def _figures(baseline: Baseline) -> tuple[object, ...]:
-    modules = [(module.path, module.type, module.calls, dict(module.figures)) for module in baseline.modules]
-    return baseline.model, dict(baseline.setting), baseline.rules, modules
+    return not (comparison.changes or comparison.differing_settings or comparison.before.model != baseline.model)

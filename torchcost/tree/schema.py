@@ -10,7 +10,7 @@ from torchcost.cost import RULES, Cost, TensorSpec
 from torchcost.errors import ReportError
 from torchcost.record import PHASES, ModuleEntry, ParameterEntry, Record, Trace
 
-__all__ = ["SCHEMA", "from_dict", "to_dict"]
+__all__ = ["SCHEMA", "as_text", "from_dict", "read", "to_dict"]
 
 SCHEMA = 1
 
@@ -33,13 +33,13 @@ def from_dict(data: Any) -> Trace:
     if not isinstance(data, Mapping) or data.get("schema") != SCHEMA:
         raise ReportError(_foreign(data.get("schema") if isinstance(data, Mapping) else type(data).__name__))
     try:
-        _read(data, "rules", str)
+        read(data, "rules", str)
         return Trace(
-            modules=tuple(_read_module(entry) for entry in _read(data, "modules", list)),
-            records=tuple(_read_record(record) for record in _read(data, "records", list)),
-            notes=tuple(map(_text, _read(data, "notes", list))),
-            complete=_read(data, "complete", bool),
-            context={_text(name): _text(value) for name, value in _read(data, "context", dict).items()},
+            modules=tuple(_read_module(entry) for entry in read(data, "modules", list)),
+            records=tuple(_read_record(record) for record in read(data, "records", list)),
+            notes=tuple(map(as_text, read(data, "notes", list))),
+            complete=read(data, "complete", bool),
+            context={as_text(name): as_text(value) for name, value in read(data, "context", dict).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"The report is damaged: {error!r}. Save it again with report.save(path).") from error
@@ -51,7 +51,7 @@ def _foreign(found: Any) -> str:
     return f"Not a torchcost report of schema {SCHEMA}, but {found!r}. Save one with report.save(path)."
 
 
-def _read(data: Mapping[str, Any], name: str, kind: type) -> Any:
+def read(data: Mapping[str, Any], name: str, kind: type) -> Any:
     """A value of exactly this type; a count is not negative."""
     value: Any = data[name]
     less_than_nothing = isinstance(value, int) and value < 0
@@ -63,7 +63,7 @@ def _read(data: Mapping[str, Any], name: str, kind: type) -> Any:
 _KINDS = {bool: "true or false", dict: "a mapping", int: "a count", list: "a list", str: "a text"}
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
@@ -72,7 +72,7 @@ def _text(value: Any) -> str:
 def _fields_of(kind: type, data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """Named fields of a dataclass, each of the type that it declares."""
     declared = {field.name: _TYPES.get(str(field.type), str) for field in fields(kind)}
-    return {name: _read(data, name, declared[name]) for name in names}
+    return {name: read(data, name, declared[name]) for name in names}
 
 
 _TYPES = {"int": int, "bool": bool}
@@ -150,5 +150,5 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _read_spec(data: Mapping[str, Any]) -> TensorSpec:
-    shape = tuple(_read({"size": size}, "size", int) for size in data["shape"])
-    return TensorSpec(shape=shape, dtype=_read(data, "dtype", str))
+    shape = tuple(read({"size": size}, "size", int) for size in data["shape"])
+    return TensorSpec(shape=shape, dtype=read(data, "dtype", str))
