@@ -139,6 +139,16 @@ def test_workers_hand_over_what_they_found(inner: Inner, tmp_path: Path) -> None
     assert "out\\_features 4 → 8" in text
 
 
+@pytest.mark.skipif(find_spec("xdist") is None, reason="needs pytest-xdist")
+def test_two_tests_of_one_name_in_two_workers_fail_the_run(inner: Inner, tmp_path: Path) -> None:
+    inner(BASELINE, "--torchcost-update")
+    (tmp_path / "test_second.py").write_text(BASELINE, encoding="utf-8")
+    result = inner(None, "-n", "2", "--dist", "loadfile", plugins=("xdist",))
+    assert "2 passed" in result.stdout
+    assert "torchcost: two tests share the name net: test_" in result.stdout
+    assert result.returncode == 1
+
+
 def test_an_empty_run_imports_no_torch(inner: Inner) -> None:
     text = """
 import sys

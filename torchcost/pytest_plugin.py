@@ -32,6 +32,7 @@ class _Session:
     """What the tests of this process have checked."""
 
     used: dict[str, str] = field(default_factory=dict)
+    shared: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
 
@@ -172,7 +173,9 @@ def _counted(model: Any, args: Any, kwargs: Mapping[str, Any] | None, options: M
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker of xdist hands over what its tests used."""
+    """A worker of xdist hands over what its tests used; where two had tests of one name, the run fails."""
+    if session.config.stash[_SESSION].shared:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output["torchcost_used"] = dict(session.config.stash[_SESSION].used)
@@ -186,7 +189,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     for name, test in output.get("torchcost_used", {}).items():
         owner = here.used.setdefault(name, test)
         if owner != test:
-            here.used[f"{name}: {owner} and {test}"] = "shared"
+            here.shared.append(f"{name}: {owner} and {test}")
     here.outcomes.extend(_unpacked(packed) for packed in output.get("torchcost_outcomes", ()))
 
 
@@ -202,7 +205,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def _remarks(config: pytest.Config, session: _Session) -> Iterator[str]:
-    yield from (f"two tests share the name {name}" for name, test in session.used.items() if test == "shared")
+    yield from (f"two tests share the name {both}. Give one another." for both in session.shared)
     folder, selected = _folder(config), config.getoption("keyword") or config.getoption("markexpr")
     if session.used and not selected and config.args_source is not pytest.Config.ArgsSource.ARGS:
         for path in sorted(folder.glob("*.json")):
