@@ -176,6 +176,17 @@ def test_github_gets_a_step_summary_and_annotations_unasked(
     assert "::error" not in run("check", "--github", "never").stdout
 
 
+def test_github_finds_the_file_of_a_project_in_a_folder(
+    run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("check", "--update")
+    change(project, kernel=5)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(project.parent))
+    assert f"::error file={project.name}/costs/net.json," in run("check", "--github", "always").stdout
+    monkeypatch.setenv("GITHUB_WORKSPACE", "/elsewhere")
+    assert "::error file=costs/net.json," in run("check", "--github", "always").stdout
+
+
 def test_verdicts_go_to_files(run: Command, project: Path) -> None:
     assert run("check", "--update", "--markdown", "cost.md", "--junit", "cost.xml").exit_code == 0
     assert (project / "cost.md").read_text(encoding="utf-8").startswith("<!-- torchcost -->\n### ✅")

@@ -44,6 +44,7 @@ class Surfaces:
         on_github = environment.get("GITHUB_ACTIONS") == "true"
         self._on_github = github == "always" or (github == "auto" and on_github)
         self._step_summary = environment.get("GITHUB_STEP_SUMMARY")
+        self._folder = _below(environment.get("GITHUB_WORKSPACE"))
 
     def tell(self, outcome: Outcome) -> None:
         """Prints a verdict; one that there is not is an error."""
@@ -59,10 +60,16 @@ class Surfaces:
             console.write(render(outcomes), file)
         if not self._on_github:
             return
-        if commands := as_commands.render(outcomes):
+        if commands := as_commands.render(outcomes, folder=self._folder):
             console.write(commands)
         if self._step_summary:
             _append(Path(self._step_summary), gate_markdown.render(outcomes))
+
+
+def _below(root: str | None) -> str:
+    """The working directory as seen from a folder above it; "" where it is not below."""
+    here = Path.cwd()
+    return str(here.relative_to(root)) if root and here.is_relative_to(root) else ""
 
 
 def _append(path: Path, text: str) -> None:

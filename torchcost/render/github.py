@@ -16,19 +16,22 @@ MOST = 10
 _COMMANDS = {"FAIL": "error", "ERROR": "error", "WARN": "warning", "less": "notice"}
 
 
-def render(outcomes: Sequence[Outcome]) -> str:
-    """A line for each of the first problems; the last says how many there are more."""
-    lines = [line for outcome in outcomes for line in _lines(outcome)]
+def render(outcomes: Sequence[Outcome], *, folder: str = "") -> str:
+    """A line for each of the first problems; the last says how many there are more.
+
+    `folder` is where the check ran, as seen from the root of the repository: that is where GitHub looks for a file.
+    """
+    lines = [line for outcome in outcomes for line in _lines(outcome, folder)]
     if len(lines) > MOST:
         more = f"{len(lines) - MOST + 1} more; the log and the step summary have all"
         lines = [*lines[: MOST - 1], f"::error title=torchcost::{_data(more)}"]
     return "".join(f"{line}\n" for line in lines)
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: Outcome, folder: str) -> Iterator[str]:
     if outcome.verdict == "ok":
         return
-    file = _property(PurePath(outcome.file).as_posix())
+    file = _property(PurePath(folder, outcome.file).as_posix())
     title = _property(f"torchcost: {outcome.name}")
     less = outcome.result.improved if outcome.result is not None else ()
     for text, module in (Failure(line) for line in less) if outcome.verdict == "less" else outcome.problems:
