@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from tests.regression.conftest import Measure, net
+from torchcost.regression import reasons as reasons_of
 from torchcost.regression.baseline import Baseline, ModuleCost
 from torchcost.regression.comparison import Comparison, compare
 from torchcost.regression.metrics import METRICS
@@ -81,3 +82,26 @@ def test_of_equal_layers_each_stands_for_one() -> None:
         ("renamed", "b"),
         ("added", None),
     ]
+
+
+LAYERS = [
+    *(kind(2, 4, 3) for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)),
+    *(kind(2, 4, 3) for kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)),
+    *(kind(4) for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)),
+    *(kind(4) for kind in (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)),
+    *(kind(2, 4) for kind in (nn.RNN, nn.LSTM, nn.GRU, nn.Embedding, nn.EmbeddingBag, nn.GroupNorm)),
+    *(kind(4) for kind in (nn.LayerNorm, nn.RMSNorm)),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_a_figure_that_torch_prints_without_a_name_has_that_of_its_attribute(layer: nn.Module) -> None:
+    names = reasons_of._POSITIONAL[type(layer).__name__]
+    printed = reasons_of._figures(
+        ModuleCost(path="", type=type(layer).__name__, calls=1, figures={}, details=layer.extra_repr())
+    )
+    assert {name: printed[name] for name in names} == {name: str(getattr(layer, name)) for name in names}
+
+
+def test_every_layer_whose_figures_are_named_is_held_to_torch() -> None:
+    assert {type(layer).__name__ for layer in LAYERS} == set(reasons_of._POSITIONAL)

@@ -268,3 +268,8 @@ def test_attention_is_left_to_its_operators_where_its_projection_is_replaced() -
     report = torchcost.count(net, tokens)
     assert not claimed(report)
     assert report.macs == plain  # attention reads the weight: the replacement's forward never runs
+
+
+def test_a_quantized_input_is_left_to_the_operators() -> None:
+    x = torch.quantize_per_tensor(torch.randn(2, 3), 0.1, 0, torch.quint8)
+    assert not claimed(torchcost.count(nn.ReLU(), x))

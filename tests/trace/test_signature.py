@@ -45,6 +45,11 @@ def test_what_may_change_a_price_changes_the_signature(other: tuple[Any, ...]) -
     assert key(*other) != key(torch.ones(2, 3), torch.ones(2, 3)) is not None
 
 
+def test_two_windows_on_one_storage_are_not_one_window_twice() -> None:
+    both = torch.ones(4, 3)
+    assert key(both[:2], both[2:]) != key(both[:2], both[:2]) is not None
+
+
 def test_a_number_and_a_truth_are_told_apart() -> None:
     assert len({key(X, 1), key(X, 1.0), key(X, True)}) == 3
 
