@@ -20,6 +20,8 @@ LEVELS = {
     "torchcost.words": 0,
     "torchcost.cost": 1,
     "torchcost.record": 1,
+    "torchcost.timing": 1,
+    "torchcost.rules": 1,
     "torchcost.handlers.sizes": 2,
     "torchcost.handlers.work": 2,
     "torchcost.handlers.call": 2,
@@ -32,7 +34,9 @@ LEVELS = {
     "torchcost.examples": 2,
     "torchcost.handlers": 3,
     "torchcost.trace": 4,
+    "torchcost.hardware.devices": 2,
     "torchcost.tree": 5,
+    "torchcost.hardware": 6,
     "torchcost.regression": 6,
     "torchcost.render": 7,
     "torchcost.report": 8,
@@ -41,12 +45,23 @@ LEVELS = {
     "torchcost.torchinfo": 9,
     "torchcost.__init__": 10,
     "torchcost.cli": 11,
+    "torchcost.lightning": 11,
     "torchcost.pytest_plugin": 11,
     "torchcost.__main__": 11,
 }
 """The level of each module, or of the package it is in."""
 
-TORCH_FREE = ("cost", "record", "report", "tree.node", "tree.views", "tree.schema", "render.text", "render.markdown")
+TORCH_FREE = (
+    "cost",
+    "hardware.roofline",
+    "record",
+    "report",
+    "tree.node",
+    "tree.views",
+    "tree.schema",
+    "render.text",
+    "render.markdown",
+)
 
 
 def modules() -> list[str]:

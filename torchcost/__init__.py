@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from torchcost.errors import TorchCostError as TorchCostError
     from torchcost.handlers.registry import handles as handles
     from torchcost.handlers.work import Work as Work
+    from torchcost.hardware.devices import Device as Device
     from torchcost.regression.check import check as check
     from torchcost.report import Report as Report
     from torchcost.torchinfo.drop_in import summary as summary
+    from torchcost.trace.timing import Repeats as Repeats
     from torchcost.tree.node import Node as Node
 
 __version__ = "0.1.0"
@@ -28,7 +30,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "Cost": "torchcost.cost",
     "CostCounter": "torchcost.api",
+    "Device": "torchcost.hardware.devices",
     "Node": "torchcost.tree.node",
+    "Repeats": "torchcost.trace.timing",
     "Report": "torchcost.report",
     "TorchCostError": "torchcost.errors",
     "Work": "torchcost.handlers.work",

@@ -17,8 +17,10 @@ from torch import nn
 from torchcost.errors import ConfigurationError, UncountedError
 from torchcost.record import RULE_FAILED, place
 from torchcost.report import Report
-from torchcost.trace.execution import Backward, Execution, Mode, Run, observe
+from torchcost.trace.execution import Execution, Mode, Run, observe
 from torchcost.trace.inputs import from_sizes, unpack
+from torchcost.trace.loss import Backward
+from torchcost.trace.timing import Repeats
 from torchcost.trace.tracer import Tracer
 
 __all__ = ["CostCounter", "count", "made_inputs"]
@@ -39,6 +41,7 @@ def count(
     backward: Backward = False,
     execution: Execution = "auto",
     strict: bool = False,
+    timing: bool | Repeats = False,
 ) -> Report:
     """What one call of `model` costs, as a Report; the model and the inputs are left as they were.
 
@@ -48,7 +51,8 @@ def count(
 
     `backward` adds the backward pass from the output's loss, else from the sum of its floating outputs; a callable
     gives the loss of an output. `execution` "fake" computes nothing, only shapes; "auto" does so if a weight is on the
-    meta device. With `strict`, work without a counting rule, or whose rule fails, raises UncountedError.
+    meta device. With `timing` the call is made again and again and timed, `Repeats` says how often; see
+    `report.timing`. With `strict`, work without a counting rule, or whose rule fails, raises UncountedError.
 
     Raises ConfigurationError for arguments that make no sense, MeasurementError where the model cannot be measured; the
     model's own exceptions pass with a note that says in which module they arose.
@@ -67,7 +71,8 @@ def count(
         raise ConfigurationError("Both args and input_size are given. Pass the inputs, or the sizes to make them from.")
     else:
         inputs = replace(inputs, args=made_inputs(model, input_size, dtypes, device, execution))
-    report = Report(observe(model, inputs, Run(mode=mode, backward=backward, execution=execution)))
+    run = Run(mode=mode, backward=backward, execution=execution, timing=_repeats(timing))
+    report = Report(observe(model, inputs, run))
     return _strictly(report) if strict else report
 
 
@@ -210,6 +215,16 @@ def _refuse_without_size(**given: object) -> None:
                 f"{name} is of inputs that are made from input_size, and none is given. "
                 f"Leave {name} out, or write input_size=(1, 3, 224, 224)."
             )
+
+
+def _repeats(timing: bool | Repeats) -> Repeats | None:
+    if isinstance(timing, Repeats):
+        return timing
+    if not isinstance(timing, bool):
+        raise ConfigurationError(
+            f"timing={timing!r} is neither True nor False nor Repeats. Write timing=torchcost.Repeats(seconds=2)."
+        )
+    return Repeats() if timing else None
 
 
 def _check_backward(backward: object) -> None:

@@ -3,7 +3,8 @@
 TorchCostError                   every error of this package; carries the exit code of the command line
 ├── ConfigurationError           the request is wrong: an argument, a model spec, a column (also a ValueError)
 │   ├── HandlerError             a counting rule is wrong: registered twice, or returned the wrong thing
-│   └── ReportError              a saved report cannot be read
+│   ├── ReportError              a saved report cannot be read
+│   └── UnknownDeviceError       no device has that name, or one lacks a figure that was asked for
 ├── BaselineError                a baseline is missing, damaged, or of another setting
 └── MeasurementError             the request is fine, the model could not be measured
     ├── FakeExecutionError       the model does not run on fake tensors
@@ -23,6 +24,7 @@ __all__ = [
     "ReportError",
     "TorchCostError",
     "UncountedError",
+    "UnknownDeviceError",
 ]
 
 
@@ -44,6 +46,10 @@ class HandlerError(ConfigurationError):
 
 class ReportError(ConfigurationError):
     """A file or mapping is not a report of a schema this version reads."""
+
+
+class UnknownDeviceError(ConfigurationError):
+    """No device is known by that name, or it lacks a figure without which nothing can be said."""
 
 
 class BaselineError(TorchCostError):

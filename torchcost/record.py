@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from torchcost.cost import Cost, TensorSpec
+from torchcost.timing import Phase, Timing
 
-__all__ = ["PHASES", "RULE_FAILED", "ModuleEntry", "ParameterEntry", "Phase", "Record", "Trace", "place"]
-
-Phase = Literal["forward", "backward", "recompute"]
-PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
+__all__ = ["RULE_FAILED", "ModuleEntry", "ParameterEntry", "Record", "Trace", "place"]
 
 RULE_FAILED = "its counting rule failed"
 """What a note says of a rule that raised: a claimed call is then counted by its operators, which nobody asked for."""
@@ -26,8 +24,9 @@ def place(path: str) -> str:
 class Record:
     """`times` equal calls of one operator or claimed module, with the equation that priced each of them.
 
-    `cost` is of one call; None where no rule is known. `family` is the file of formulas it came from, `meaning` the
-    mathematics of its formula. A record holds no tensor and no module, so it outlives both.
+    `cost` is of one call; None where no rule is known. `dtype` is that which it computes in, or moves where there is
+    nothing to compute. `family` is the file of formulas it came from, `meaning` the mathematics of its formula. A
+    record holds no tensor and no module, so it outlives both.
     """
 
     path: str
@@ -95,13 +94,17 @@ class ModuleEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """One observed run: its modules in the order of the model, its records in the order they first ran."""
+    """One observed run: its modules in the order of the model, its records in the order they first ran.
+
+    `timing` is there where it was asked for.
+    """
 
     modules: tuple[ModuleEntry, ...]
     records: tuple[Record, ...]
     notes: tuple[str, ...] = ()
     complete: bool = True
     context: Mapping[str, str] = field(default_factory=dict)
+    timing: Timing | None = None
 
     def of_phase(self, phase: Phase) -> Iterator[Record]:
         yield from (record for record in self.records if record.phase == phase)

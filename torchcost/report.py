@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from torchcost.errors import ConfigurationError, ReportError
-from torchcost.render import html, json as as_json, text
+from torchcost.hardware.devices import Device
+from torchcost.hardware.roofline import RooflineModel
+from torchcost.render import html, json as as_json, roofline as as_roofline, text
 from torchcost.tree import schema
+from torchcost.tree.cast import cast
 from torchcost.tree.summary import Summary
 
-__all__ = ["Report"]
+__all__ = ["Report", "Roofline"]
 
 
 class Report(Summary):
@@ -25,6 +28,22 @@ class Report(Summary):
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat mapping a module, for tables and data frames."""
         return self.rows()
+
+    def roofline(
+        self, device: Device | str, dtype: str | None = None, *, tf32: bool = False, cached: bool = False
+    ) -> Roofline:
+        """What each call takes at least on a device, and which wall it meets: `report.roofline("h100-sxm5").seconds`.
+
+        `device` is one of torchcost's table (`torchcost devices` lists them) or a `torchcost.Device` of your own.
+        `dtype` ("bfloat16") takes the place of the run's floating dtypes, in peaks and in bytes. With `tf32` float32
+        products are rounded on the matrix units, as torch does where it is allowed to; with `cached` traffic that fits
+        into a measured cache moves at its speed, else each call finds its operands in DRAM.
+
+        Raises UnknownDeviceError, ConfigurationError.
+        """
+        on = device if isinstance(device, Device) else Device.find(device)
+        summary = self if dtype is None else Report(cast(self._trace, dtype), rules=self.rules)
+        return Roofline(summary, on, tf32=tf32, cached=cached)
 
     def to_metrics(self, prefix: str = "torchcost/") -> dict[str, float]:
         """The totals as numbers by name, as trackers take them: wandb.log, mlflow.log_metrics, self.log_dict."""
@@ -69,3 +88,13 @@ class Report(Summary):
     def __repr__(self) -> str:
         bound = ">= " if self.lower_bound else ""
         return f"<torchcost.Report {bound}{self.macs:,} MACs, {bound}{self.flops:,} FLOPs, {self.params:,} params>"
+
+
+class Roofline(RooflineModel):
+    """A report on a device: the least time of each call and module, and the wall it meets; as text, a table."""
+
+    def __str__(self) -> str:
+        return as_roofline.render(self)
+
+    def __repr__(self) -> str:
+        return f"<torchcost.Roofline {self.device.name}: {self.seconds:.3g} s at least, {self.bound}-bound>"

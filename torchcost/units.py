@@ -9,7 +9,20 @@ from __future__ import annotations
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal, get_args
 
-__all__ = ["MISSING", "UNITS", "Units", "count", "nbytes", "number", "percent", "quantity", "ratio", "share"]
+__all__ = [
+    "MISSING",
+    "UNITS",
+    "Units",
+    "count",
+    "nbytes",
+    "number",
+    "percent",
+    "quantity",
+    "rate",
+    "ratio",
+    "seconds",
+    "share",
+]
 
 Units = Literal["auto", "raw", "K", "M", "G", "T"]
 """How counts are scaled: by their own size, not at all, or all alike."""
@@ -19,6 +32,7 @@ MISSING = "–"
 DIGITS = 4
 
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
+_FRACTIONS = ("s", "ms", "µs", "ns", "ps")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
@@ -46,6 +60,26 @@ def nbytes(value: int | None, units: Units = "auto", *, binary: bool = False) ->
         return MISSING
     number, prefix = _scaled(value, units, 1024 if binary else 1000)
     return f"{number} {'k' if prefix == 'K' else prefix}B"
+
+
+def rate(value: float | None, unit: str) -> str:
+    """So much in a second: `989.4 TFLOP/s`, `3.35 TB/s`."""
+    if value is None:
+        return MISSING
+    number, prefix = _scaled(round(value), "auto", 1000)
+    return f"{number} {'k' if prefix == 'K' else prefix}{unit}/s"
+
+
+def seconds(value: float | None) -> str:
+    """A time with its prefix, of four digits since none is exact: `10.00 ms`, `3.628 µs`."""
+    if value is None:
+        return MISSING
+    if not value:
+        return "0 s"
+    power = 0
+    while power + 1 < len(_FRACTIONS) and abs(_rounded(Decimal(value).scaleb(3 * power))) < 1:
+        power += 1
+    return f"{_rounded(Decimal(value).scaleb(3 * power)):,f} {_FRACTIONS[power]}"
 
 
 def percent(part: int | None, whole: int | None) -> str:

@@ -15,7 +15,7 @@ from torchcost.render.text import footer, render as as_text
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View
 
-ALL = View(columns=tuple(COLUMNS), depth=None)
+ALL = View(columns=tuple(COLUMNS), bounds={}, depth=None)
 
 
 class Reader(HTMLParser):

@@ -13,7 +13,7 @@ from torchcost.render.text import footer, render as as_text
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View, rows
 
-ALL = View(columns=tuple(COLUMNS), depth=None)
+ALL = View(columns=tuple(COLUMNS), bounds={}, depth=None)
 
 
 def cells(line: str) -> list[str]:

@@ -14,7 +14,7 @@ from torchcost.render.text import render
 from torchcost.tree.columns import COLUMNS, DEFAULT
 from torchcost.tree.views import View
 
-ALL = View(columns=tuple(COLUMNS))
+ALL = View(columns=tuple(COLUMNS), bounds={})
 MORE = View(columns=("type", *DEFAULT, "access_bytes", "uncounted"))
 
 

@@ -28,6 +28,8 @@ _COMMANDS = {
     "summary": "Print what a model costs, module by module.",
     "check": "Check the costs of a project against baselines and budgets.",
     "diff": "Compare two reports or baselines, module by module.",
+    "roofline": "Print the least time that a model takes on a device.",
+    "devices": "List the devices that are known, with their peaks.",
     "explain": "Print the formulas of a module, with its numbers.",
     "handlers": "List every counting rule, or what has none.",
 }

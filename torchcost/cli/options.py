@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce, wraps
 from typing import Any
 
@@ -20,6 +20,7 @@ __all__ = [
     "is_typed",
     "is_verbose",
     "measuring",
+    "measuring_for_a_device",
     "model_argument",
     "units_option",
     "verbose",
@@ -63,6 +64,11 @@ MODEL is one of
   report.json                  a saved report: nothing is measured again
 No weights are loaded and nothing is downloaded."""
 
+_BUILT_ON = click.option("--device", default="auto", metavar="DEVICE", help="Build on meta, cpu or cuda [auto].")
+
+_SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
+"""What people type for a dtype."""
+
 _MEASURING = (
     click.option(
         "--input",
@@ -89,10 +95,11 @@ _MEASURING = (
         default="auto",
         help="Compute shapes only (fake), or numbers too (real); auto is fake where the model allows it.",
     ),
-    click.option("--device", default="auto", metavar="DEVICE", help="Build on meta, cpu or cuda [auto]."),
+    _BUILT_ON,
     click.option(
         "--dtype",
-        type=click.Choice(["bfloat16", "float16", "float32", "float64"]),
+        type=click.Choice([*_SHORT.values(), *_SHORT]),
+        callback=lambda context, parameter, value: _SHORT.get(value, value),
         help="Cast the model and its floating inputs [as it is built].",
     ),
     click.option("--strict", is_flag=True, help="Fail if anything has no counting rule."),
@@ -105,15 +112,25 @@ def is_typed(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
-def measuring(command: Callable[..., Any]) -> Callable[..., Any]:
+def measuring(command: Callable[..., Any]) -> Any:
     """Gives a command the measuring options; it gets them as one `request`, beside its `model`."""
+    return _collected(command, _MEASURING, tuple(Request.__dataclass_fields__))
 
+
+def measuring_for_a_device(command: Callable[..., Any]) -> Any:
+    """The measuring options without that of where the model is built: the device is the one that is asked about."""
+    fields = [name for name in Request.__dataclass_fields__ if name != "device"]
+    return _collected(command, [option for option in _MEASURING if option is not _BUILT_ON], fields)
+
+
+def _collected(
+    command: Callable[..., Any], options: Sequence[Callable[[Any], Any]], fields: Sequence[str]
+) -> Callable[..., Any]:
     @wraps(command)
     def collected(**given: Any) -> Any:
-        request = Request(**{name: given.pop(name) for name in Request.__dataclass_fields__})
-        return command(request=request, **given)
+        return command(request=Request(**{name: given.pop(name) for name in fields}), **given)
 
-    return reduce(lambda wrapped, option: option(wrapped), reversed(_MEASURING), collected)
+    return reduce(lambda wrapped, option: option(wrapped), reversed(options), collected)
 
 
 def width_option(help: str = "Columns of text [of the terminal].") -> Callable[[Any], Any]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from torchcost.cli import console
 from torchcost.cli.options import (
@@ -17,19 +16,18 @@ from torchcost.cli.options import (
     is_typed,
     measuring,
     model_argument,
-    units_option,
     width_option,
 )
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
+from torchcost.cli.viewing import OF_TABLES, drawn_for, viewing
 from torchcost.errors import ConfigurationError
 from torchcost.report import Report
-from torchcost.tree.columns import COLUMNS
+from torchcost.tree.columns import DEFAULT
 from torchcost.tree.views import View
 
 __all__ = ["summary"]
 
-_DEFAULT = View()
 _BY_SUFFIX = {
     "": "text",
     ".txt": "text",
@@ -39,20 +37,13 @@ _BY_SUFFIX = {
     ".html": "html",
     ".htm": "html",
 }
-_TABLE = ("depth", "columns", "sort", "top", "no_fold", "units")
 _NOT_FOR = {
-    "json": (*_TABLE, "width", "color"),
-    "csv": (*_TABLE, "width", "color"),
+    "json": (*OF_TABLES, "width", "color"),
+    "csv": (*OF_TABLES, "width", "color"),
     "markdown": ("width", "color"),
     "html": ("width", "color"),
 }
 """The options that change nothing in a format: every program gets every figure, a browser breaks its own lines."""
-
-
-def _complete_column(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of columns; in a list the one after the last comma."""
-    before, comma, last = incomplete.rpartition(",")
-    return [CompletionItem(f"{before}{comma}{name}") for name in COLUMNS if name.startswith(last)]
 
 
 @click.command(
@@ -61,30 +52,7 @@ def _complete_column(context: click.Context, parameter: click.Parameter, incompl
 )
 @model_argument()
 @measuring
-@click.option(
-    "--depth",
-    type=click.IntRange(min=0),
-    default=_DEFAULT.depth,
-    metavar="N",
-    help=f"Show this many levels of modules [{_DEFAULT.depth}].",
-)
-@click.option(
-    "--columns",
-    "--cols",
-    default=",".join(_DEFAULT.columns),
-    metavar="LIST",
-    shell_complete=_complete_column,
-    help=f"Columns to show, with commas [{','.join(_DEFAULT.columns)}], of: {', '.join(COLUMNS)}.",
-)
-@click.option(
-    "--sort",
-    metavar="COLUMN",
-    shell_complete=_complete_column,
-    help="List all modules by a column, the largest first; text by the alphabet.",
-)
-@click.option("--top", type=click.IntRange(min=1), metavar="N", help="List only so many modules, the largest.")
-@click.option("--no-fold", is_flag=True, help="Show each of several equal modules.")
-@units_option
+@viewing(DEFAULT)
 @click.option(
     "--format",
     "form",
@@ -101,11 +69,7 @@ def _complete_column(context: click.Context, parameter: click.Parameter, incompl
 @color_option
 def summary(
     request: Request,
-    depth: int,
-    columns: str,
-    sort: str | None,
-    top: int | None,
-    no_fold: bool,
+    view: View,
     units: str,
     form: str | None,
     output: str | None,
@@ -117,10 +81,9 @@ def summary(
     if beside is not None:
         _beside(request, width, output)
         return
-    view = View(depth=depth, fold=not no_fold, sort=sort, top=top, columns=_names(columns))
     output = None if output == console.STDOUT else output
     form = form or _form_of(output)
-    _refuse_unused(form, listed=sort is not None or top is not None)
+    _refuse_unused(form)
     console.check_output(output)
     report = report_of(request)
     _say_notes(report, shown=form == "text" and output is None)
@@ -133,16 +96,9 @@ def _beside(request: Request, width: int | None, output: str | None) -> None:
     console.check_output(output)
     from torchcost.cli.beside import beside  # imports torch
 
-    options = _text_options(width, "never", None if output == console.STDOUT else output)
+    options = drawn_for(width, "never", None if output == console.STDOUT else output)
     plain = options.get("ascii_only", False)
     console.write(beside(request, width=options["width"], ascii_only=plain), output)
-
-
-def _names(columns: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in columns.split(",") if name.strip())
-    if not names:
-        raise ConfigurationError(f"--columns '{columns}' names no column. Choose from: {', '.join(COLUMNS)}.")
-    return names
 
 
 def _form_of(output: str | None) -> str:
@@ -153,33 +109,19 @@ def _form_of(output: str | None) -> str:
     return _BY_SUFFIX.get(suffix, "text")
 
 
-def _refuse_unused(form: str, *, listed: bool) -> None:
+def _refuse_unused(form: str) -> None:
     """Raises for an option that would change nothing."""
     for name in _NOT_FOR.get(form, ()):
         if is_typed(name):
             option = f"--{name.replace('_', '-')}"
             raise ConfigurationError(f"{option} changes nothing in {form}. Leave it out, or type --format text.")
-    if listed and is_typed("depth"):
-        raise ConfigurationError("--sort and --top list the modules of every depth. Leave --depth out.")
-
-
-def _text_options(width: int | None, color: str, output: str | None) -> dict[str, Any]:
-    """How text is drawn: for the terminal's width, encoding and colours, or plainly for a file."""
-    if output is not None:
-        return {"width": width, "color": color == "always"}
-    stream = console.stdout()
-    return {
-        "width": width or console.width(stream),
-        "ascii_only": console.shows_only_ascii(stream),
-        "color": console.shows_color(color, stream),
-    }
 
 
 def _markdown_options(width: int | None, color: str, output: str | None) -> dict[str, Any]:
     return {"ascii_only": output is None and console.shows_only_ascii(console.stdout())}
 
 
-_OPTIONS = {"text": _text_options, "markdown": _markdown_options}
+_OPTIONS = {"text": drawn_for, "markdown": _markdown_options}
 
 
 def _say_notes(report: Report, *, shown: bool) -> None:

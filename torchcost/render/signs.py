@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ascii_only", "printable"]
 
-_ASCII = str.maketrans({"–": "-", "×": "x", "·": ".", "…": "...", "→": "->"})
+_ASCII = str.maketrans({"–": "-", "×": "x", "·": ".", "…": "...", "→": "->", "µ": "u"})
 
 
 def ascii_only(text: str) -> str:

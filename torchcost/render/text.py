@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -49,8 +49,12 @@ def render(
     width: int | None = WIDTH,
     ascii_only: bool = False,
     color: bool = False,
+    below: Iterable[str] | None = None,
 ) -> str:
-    """The table of a view and the totals below it, at most `width` columns wide; nothing is cut if it is None."""
+    """The table of a view, at most `width` columns wide, where nothing is cut if it is None; below it the totals.
+
+    `below` are other lines in their place.
+    """
     view = view if view is not None else View()
     width = width if width is not None else _ENDLESS
     safe = as_ascii if ascii_only else printable
@@ -67,9 +71,10 @@ def render(
     headers = {name: header(name, units) for name in view.columns}
     widths = _fitting(names, {name: _width(name, headers[name], cells[name], width) for name in cells}, width)
     table = _table(names, cells, widths, headers, room=width - _taken(widths), safe=safe)
-    remarks = [*footer(summary, units=units), *_left_out(cells.keys() - widths.keys(), view)]
-    below = (wrapped for line in remarks for wrapped in _wrap(safe(line), width))
-    return "\n".join((drawn(table, width, color=color), "", *below))
+    remarks = footer(summary, units=units) if below is None else below
+    remarks = [*remarks, *_left_out(cells.keys() - widths.keys(), view)]
+    wrapped = (part for line in remarks for part in _wrap(safe(line), width))
+    return "\n".join((drawn(table, width, color=color), "", *wrapped))
 
 
 def _table(

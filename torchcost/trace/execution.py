@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,23 +19,24 @@ from torch._subclasses.fake_tensor import (
 )
 
 from torchcost.errors import FakeExecutionError, MeasurementError
-from torchcost.handlers.call import leaves_in
 from torchcost.record import Trace, place
+from torchcost.timing import Timing
 from torchcost.trace.copies import copied
 from torchcost.trace.fakes.twin import Twin
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.journal import Journal
+from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
-from torchcost.trace.tracer import Tracer
+from torchcost.trace.timing import Repeats, time_runs
+from torchcost.trace.tracer import Tracer, owners
 from torchcost.trace.untouched.state import modes_set, rng_preserved, state_preserved
 from torchcost.trace.untouched.tensors import Protected
 
-__all__ = ["Backward", "Execution", "Mode", "Run", "observe"]
+__all__ = ["Execution", "Mode", "Run", "observe"]
 
 Mode = Literal["eval", "train", "same"]
 Execution = Literal["auto", "real", "fake"]
-Backward = bool | Callable[[Any], torch.Tensor]
 
 _NEEDS_DATA = (
     DataDependentOutputException,
@@ -51,11 +53,12 @@ _ON_FAKES = "torchcost: this was a run on fakes, of a copy of the model; executi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How a model is to be run: in which mode, with or without backward, for real or on fakes."""
+    """How a model is to be run: in which mode, with or without backward, for real or on fakes, timed or not."""
 
     mode: Mode = "eval"
     backward: Backward = False
     execution: Execution = "auto"
+    timing: Repeats | None = None
 
 
 def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None = None) -> Trace:
@@ -66,6 +69,11 @@ def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | No
     if run.execution == "real" and on_meta:
         raise MeasurementError(
             "The model or its input is on the meta device: no data to run on. Count it with execution='fake' or 'auto'."
+        )
+    if run.timing is not None and (run.execution == "fake" or on_meta):
+        raise MeasurementError(
+            "On fakes nothing is computed, so there is nothing to time. "
+            "Build the model with weights, and count it with execution='real'."
         )
     with rng_preserved():
         if run.execution == "real" or (run.execution == "auto" and not on_meta):
@@ -85,7 +93,22 @@ def _real(
     with state_preserved(modules, tensors, protected), modes_set(modules, run.mode):
         protected.note_leaves((*tensors, *given.tensors()))
         _call(model, given, tracer, run)
-    return tracer.trace(execution="real", mode=run.mode)
+        timing = _timed(model, inputs, run, protected) if run.timing is not None else None
+    return replace(tracer.trace(execution="real", mode=run.mode), timing=timing)
+
+
+def _timed(model: nn.Module, inputs: Arguments, run: Run, protected: Protected) -> Timing:
+    """The times of more such calls; what they write was saved when the first one wrote it, but for buffers."""
+    assert run.timing is not None
+    protected.save(model.buffers())
+    return time_runs(
+        model,
+        inputs,
+        backward=run.backward,
+        clear_grads=protected.clear_grads,
+        owners=partial(owners, model),
+        repeats=run.timing,
+    )
 
 
 def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
@@ -141,43 +164,11 @@ def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None
 
 
 def _run_backward(output: Any, tracer: Tracer, backward: Backward) -> None:
-    """Backward from the user's loss, else from the output's loss, else from the sum of its floating outputs.
-
-    A loss that the user gives is work of the model and is counted. The sum is never made: its gradient is ones.
-    """
-    roots = [_checked(backward(output))] if callable(backward) else _roots(output)
+    """Backward from the loss; what makes its first gradients is work of the measurement."""
+    roots = roots_of(output, backward)
     with tracer.paused():
-        seeds = [torch.ones((), dtype=root.dtype, device=root.device).expand(root.shape) for root in roots]
+        seeds = gradients_of_ones(roots)
     torch.autograd.backward(roots, seeds)
-
-
-def _checked(loss: Any) -> torch.Tensor:
-    if isinstance(loss, torch.Tensor) and loss.numel() == 1 and loss.requires_grad:
-        return loss
-    raise MeasurementError(
-        f"backward gave {type(loss).__name__}, not a scalar tensor that needs a gradient. "
-        "Write backward=lambda output: criterion(output, target)."
-    )
-
-
-def _roots(output: Any) -> list[torch.Tensor]:
-    """Where backward begins: the output's loss, else each of its floating tensors that needs a gradient."""
-    given = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
-    if isinstance(given, torch.Tensor) and given.requires_grad:
-        return [given]
-    tensors = [leaf for leaf in leaves_in(output) if isinstance(leaf, torch.Tensor)]
-    if not tensors:
-        raise MeasurementError(
-            f"The output, {type(output).__name__}, holds no tensor, so there is no backward to count. "
-            "Return one, or pass backward=lambda output: loss."
-        )
-    floating = [tensor for tensor in tensors if tensor.requires_grad]
-    if not floating:
-        raise MeasurementError(
-            "Nothing in the output needs a gradient, so there is no backward to count. "
-            "Unfreeze a parameter, or pass backward=lambda output: loss."
-        )
-    return floating
 
 
 def _needs_data(error: BaseException | None, tracer: Tracer) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["distinct_modules", "distinct_tensors", "is_wrapper", "named_modules", "shards", "unwrap"]
+__all__ = ["distinct_modules", "distinct_tensors", "is_wrapper", "name_below", "named_modules", "shards", "unwrap"]
 
 _WRAPPED = {
     "OptimizedModule": "_orig_mod",
@@ -72,6 +72,17 @@ def _is_within(module: nn.Module, place: _Place | None) -> bool:
     while place is not None and place[0] is not module:
         place = place[1]
     return place is not None
+
+
+def name_below(names: Sequence[str], running: Sequence[str]) -> str:
+    """Of a module's names the one below the innermost running module that has one, else its first."""
+    if len(names) == 1:
+        return names[0]
+    for path in reversed(running):
+        prefix = f"{path}." if path else ""
+        if below := next((name for name in names if name.startswith(prefix) and name != path), None):
+            return below
+    return names[0]
 
 
 def distinct_modules(root: nn.Module) -> list[nn.Module]:

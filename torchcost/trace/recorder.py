@@ -12,12 +12,13 @@ import torch
 from torchcost.cost import Cost, TensorSpec
 from torchcost.errors import HandlerError
 from torchcost.handlers.borrowed import borrowed_rule
-from torchcost.handlers.call import Call, leaves_in
+from torchcost.handlers.call import Call, leaves_in, tensors_in
 from torchcost.handlers.costing import cost_of, work_of
 from torchcost.handlers.registry import find_handler
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
-from torchcost.record import RULE_FAILED, Phase, Record, place
+from torchcost.record import RULE_FAILED, Record, place
+from torchcost.timing import Phase
 from torchcost.trace import prices
 from torchcost.trace.journal import Journal
 from torchcost.trace.signature import Signed, signed_by_shapes
@@ -124,13 +125,18 @@ def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None) -> Rec
         target=target_name(call.target),
         phase="forward",
         cost=cost,
-        dtype=dtype_name(call.dtype) if cost is not None and cost.macs else "",
+        dtype=_computed_in(call) if cost is not None else "",
         family=rule.family if rule is not None else "",
         claimed=call.module is not None,
         meaning=work.meaning,
         equation=work.equation,
         terms=tuple(work.terms.items()),
     )
+
+
+def _computed_in(call: Call) -> str:
+    """The dtype of a call; none where it has neither operands nor a tensor to show."""
+    return dtype_name(call.dtype) if call.operands() or tensors_in(call.output) else ""
 
 
 @cache

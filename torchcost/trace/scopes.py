@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
@@ -31,6 +31,7 @@ from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
 from torchcost.trace.patches.threads import followed
+from torchcost.trace.paths import name_below
 from torchcost.trace.recorder import Recorder, specs_of
 from torchcost.trace.scripts import unseen
 
@@ -175,7 +176,7 @@ class Scopes:
         watched, stack = self.modules.watched(module), self._stack
         if watched is None or (stack.mode is None and not self._watch_visitor()):
             return  # a copy of a module, which no path leads to; another counter's call of the same model
-        path = self._path(watched.names)
+        path = name_below(watched.names, [scope.path for scope in stack.scopes])
         visit = self._visit(path, module, args, kwargs)
         backward = in_backward()
         scope = Scope(path, module, None, backward, sys.exception(), caller)
@@ -307,16 +308,6 @@ class Scopes:
             if scope is stack.claim:
                 stack.claim = None
                 self._settle(scope, (), {}, None, failed=True)
-
-    def _path(self, names: Sequence[str]) -> str:
-        """Of a module's names the one below the innermost running module that has one, else its first."""
-        if len(names) == 1:
-            return names[0]
-        for scope in reversed(self._stack.scopes):
-            prefix = f"{scope.path}." if scope.path else ""
-            if below := next((name for name in names if name.startswith(prefix) and name != scope.path), None):
-                return below
-        return names[0]
 
 
 def note_storages(module: nn.Module, known: dict[int, StorageWeakRef | None]) -> None:

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from torchcost.record import ModuleEntry, Phase, Trace
+from torchcost.record import ModuleEntry, Trace
+from torchcost.timing import Phase
 from torchcost.trace import families, plugins  # noqa: F401  (families registers every rule)
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.effects import Effects
@@ -29,7 +30,7 @@ from torchcost.trace.recorder import Recorder
 from torchcost.trace.scopes import Failure, Scopes, Visit, note_storages
 from torchcost.trace.untouched.tensors import Protected
 
-__all__ = ["Tracer"]
+__all__ = ["Tracer", "owners"]
 
 
 _SEVERAL_THREADS = (
@@ -73,7 +74,7 @@ class Tracer:
         self._recorder = Recorder(self._weights, journal)
         self._inventory = Inventory(self._weights, self._stands_for)
         self._effects = Effects(self._inventory, protected)
-        self._attribution = Attribution(partial(_owners, self.model))
+        self._attribution = Attribution(partial(owners, self.model))
         self._scopes = Scopes(
             self.model,
             recorder=self._recorder,
@@ -205,13 +206,13 @@ def _scripts_weights(modules: Iterable[nn.Module], twin: Twin | None) -> dict[in
     return {fake: original for fake, original in twin.stands_for().items() if original in real}
 
 
-def _owners(model: nn.Module) -> dict[int, str]:
+def owners(model: nn.Module) -> dict[int, str]:
     """The path of the module that holds each parameter, by the parameter's id."""
-    owners: dict[int, str] = {}
+    found: dict[int, str] = {}
     for path, module in named_modules(model):
         for parameter in module._parameters.values():
-            owners.setdefault(id(parameter), path)
-    return owners
+            found.setdefault(id(parameter), path)
+    return found
 
 
 def _details(module: nn.Module) -> str:

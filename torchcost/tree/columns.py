@@ -8,6 +8,7 @@ from typing import Literal
 
 from torchcost.cost import Cost, ParameterCount
 from torchcost.errors import ConfigurationError
+from torchcost.tree.bound import Bound
 from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node, count_parameters
 from torchcost.words import close_match
@@ -24,7 +25,7 @@ __all__ = [
     "uncounted_in",
 ]
 
-Kind = Literal["count", "bytes", "share", "ratio", "text"]
+Kind = Literal["count", "bytes", "seconds", "share", "ratio", "text"]
 Figure = int | float | str | None
 
 
@@ -32,13 +33,15 @@ Figure = int | float | str | None
 class Column:
     """What a column shows: its header, how to write its figures, and the figure of equal modules taken together.
 
-    `own` is the figure of what the modules do and hold themselves; None where that makes no sense.
+    `own` is the figure of what the modules do and hold themselves; None where that makes no sense. Those `of_device`
+    are known where the least times on a device are given.
     """
 
     header: str
     kind: Kind
     figure: Callable[[Group, Layout], Figure]
     own: Callable[[Group, Layout], Figure] = lambda group, flat: None
+    of_device: bool = False
 
 
 def total_of(group: Group) -> Cost:
@@ -79,12 +82,27 @@ def _text(pick: Callable[[Node], str], header: str) -> Column:
     return Column(header=header, kind="text", figure=lambda group, flat: pick(group[0]))
 
 
+def _bounded(pick: Callable[[Bound, Layout], Figure], header: str, kind: Kind) -> Column:
+    """A column of what a device makes of the work."""
+    return Column(
+        header=header,
+        kind=kind,
+        figure=lambda group, flat: pick(flat.bound(flat.below(group)), flat),
+        own=lambda group, flat: pick(flat.bound(group), flat),
+        of_device=True,
+    )
+
+
 def parameters_of(nodes: Iterable[Node]) -> ParameterCount:
     return count_parameters(entry for node in nodes for entry in node.entry.parameters)
 
 
 def _share(cost: Cost, flat: Layout) -> float | None:
-    return cost.flops / flat.flops if flat.flops else None
+    return _part(cost.flops, flat.flops)
+
+
+def _part(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def uncounted_in(nodes: Iterable[Node]) -> str:
@@ -92,7 +110,9 @@ def uncounted_in(nodes: Iterable[Node]) -> str:
 
 
 def _dtypes(nodes: Iterable[Node]) -> str:
-    return ", ".join(sorted({record.dtype for node in nodes for record in node.records if record.dtype}))
+    """The dtypes of dot products."""
+    records = (record for node in nodes for record in node.records)
+    return ", ".join(sorted({record.dtype for record in records if record.cost is not None and record.cost.macs}))
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -121,6 +141,9 @@ COLUMNS: Mapping[str, Column] = {
     "access_bytes": _figure(lambda cost: cost.access_bytes, "Access B", "bytes"),
     "uncached_accesses": _figure(lambda cost: int(cost.uncached_accesses), "Uncached accesses"),
     "intensity": _figure(lambda cost: cost.intensity, "FLOP/B", "ratio"),
+    "bound": _bounded(lambda bound, flat: bound.wall or "", "Bound", "text"),
+    "time": _bounded(lambda bound, flat: bound.seconds, "Time", "seconds"),
+    "time_share": _bounded(lambda bound, flat: _part(bound.seconds, flat.seconds), "Time %", "share"),
     "dtype": _over(_dtypes, "MAC dtype", "text"),
     "uncounted": _over(uncounted_in, "Uncounted", "text"),
 }
@@ -137,8 +160,13 @@ def shapes(specs: Sequence[object]) -> str:
     return f"{str(specs[0]).partition('[')[2].rstrip(']')}{more}"
 
 
-def check_column(name: str) -> None:
-    """Raises for a name that is no column, with the nearest that is."""
+def check_column(name: str, *, on_device: bool) -> None:
+    """Raises for a name that is no column, with the nearest that is, and for one that needs a device without one."""
     if name not in COLUMNS:
         hint = close_match(name, COLUMNS)
         raise ConfigurationError(f"unknown column '{name}'. Choose from: {', '.join(COLUMNS)}.{hint}")
+    if COLUMNS[name].of_device and not on_device:
+        raise ConfigurationError(
+            f"column '{name}' is of a device. Type torchcost roofline MODEL --device h100-sxm5; "
+            "in Python report.roofline('h100-sxm5')."
+        )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property, reduce
+from operator import add
 
+from torchcost.tree.bound import Bound, Bounds
 from torchcost.tree.node import Node
 
 __all__ = ["Group", "Layout"]
@@ -19,8 +22,9 @@ class Layout:
     `_same` numbers them by the very tensors they hold: two that share a number are one module under two names.
     """
 
-    def __init__(self, root: Node, *, complete: bool = True) -> None:
+    def __init__(self, root: Node, *, complete: bool = True, bounds: Bounds | None = None) -> None:
         self._complete = complete
+        self._bounds = bounds if bounds is not None else {}
         self.nodes: list[Node] = []
         waiting = [root]
         while waiting:
@@ -43,6 +47,15 @@ class Layout:
     @property
     def flops(self) -> int:
         return self.nodes[0].total.flops
+
+    def bound(self, nodes: Iterable[Node]) -> Bound:
+        """The least time of what modules do themselves."""
+        return reduce(add, (self._bounds.get(node.path, Bound()) for node in nodes), Bound())
+
+    @cached_property
+    def seconds(self) -> float:
+        """The least time of the whole."""
+        return self.bound(self.nodes).seconds
 
     def unfinished(self, group: Group) -> bool:
         """Whether an exception ended a call: in a run that it ended, what was entered and gave no output."""

@@ -11,7 +11,8 @@ from functools import reduce
 from operator import add
 
 from torchcost.cost import Cost, ParameterCount, TensorSpec
-from torchcost.record import ModuleEntry, ParameterEntry, Phase, Record
+from torchcost.record import ModuleEntry, ParameterEntry, Record
+from torchcost.timing import Phase
 from torchcost.tree.explanation import WIDTH, Child, explain
 
 __all__ = ["Node", "build", "sum_costs"]

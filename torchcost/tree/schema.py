@@ -8,7 +8,8 @@ from typing import Any
 
 from torchcost.cost import RULES, Cost, TensorSpec
 from torchcost.errors import ReportError
-from torchcost.record import PHASES, ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.record import ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.timing import PHASES, ModuleTiming, Phase, Spread, Timing
 
 __all__ = ["SCHEMA", "as_text", "from_dict", "read", "to_dict"]
 
@@ -25,6 +26,7 @@ def to_dict(trace: Trace) -> dict[str, Any]:
         "notes": list(trace.notes),
         "modules": [_module(entry) for entry in trace.modules],
         "records": [_record(record) for record in trace.records],
+        **({"timing": _timing(trace.timing)} if trace.timing is not None else {}),
     }
 
 
@@ -39,7 +41,8 @@ def from_dict(data: Any) -> Trace:
             records=tuple(_read_record(record) for record in read(data, "records", list)),
             notes=tuple(map(as_text, read(data, "notes", list))),
             complete=read(data, "complete", bool),
-            context={as_text(name): as_text(value) for name, value in read(data, "context", dict).items()},
+            context=_read_texts(data, "context"),
+            timing=_read_timing(data["timing"]) if "timing" in data else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"The report is damaged: {error!r}. Save it again with report.save(path).") from error
@@ -67,6 +70,10 @@ def as_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _read_texts(data: Mapping[str, Any], name: str) -> dict[str, str]:
+    return {as_text(key): as_text(value) for key, value in read(data, name, dict).items()}
 
 
 def _fields_of(kind: type, data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -119,9 +126,15 @@ def _record(record: Record) -> dict[str, Any]:
 
 def _read_record(data: Mapping[str, Any]) -> Record:
     read = _fields_of(Record, data, _RECORD)
-    if read["phase"] not in PHASES:
-        raise ValueError(f"phase is {read['phase']!r}, none of {', '.join(PHASES)}")
+    _phase(read["phase"])
     return Record(**read, terms=tuple(_read_terms(data["terms"]).items()), cost=_read_cost(data["cost"]))
+
+
+def _phase(name: str) -> Phase:
+    for phase in PHASES:
+        if phase == name:
+            return phase
+    raise ValueError(f"phase is {name!r}, none of {', '.join(PHASES)}")
 
 
 def _read_terms(data: Mapping[str, Any]) -> dict[str, int]:
@@ -152,3 +165,46 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 def _read_spec(data: Mapping[str, Any]) -> TensorSpec:
     shape = tuple(read({"size": size}, "size", int) for size in data["shape"])
     return TensorSpec(shape=shape, dtype=read(data, "dtype", str))
+
+
+def _timing(timing: Timing) -> dict[str, Any]:
+    """Seconds as `[median, lower quartile, upper quartile]`."""
+    return {
+        "repeats": timing.repeats,
+        "warmup": timing.warmup,
+        "cold": timing.cold,
+        "environment": dict(timing.environment),
+        "whole": {phase: _spread(spread) for phase, spread in timing.whole.items()},
+        "modules": [
+            {"path": each.path, "phase": each.phase, "own": _spread(each.own), "total": _spread(each.total)}
+            for each in timing.modules
+        ],
+    }
+
+
+def _read_timing(data: Mapping[str, Any]) -> Timing:
+    return Timing(
+        **_fields_of(Timing, data, ("repeats", "warmup", "cold")),
+        environment=_read_texts(data, "environment"),
+        whole={_phase(name): _read_spread(spread) for name, spread in read(data, "whole", dict).items()},
+        modules=tuple(
+            ModuleTiming(
+                path=read(each, "path", str),
+                phase=_phase(read(each, "phase", str)),
+                own=_read_spread(each["own"]),
+                total=_read_spread(each["total"]),
+            )
+            for each in read(data, "modules", list)
+        ),
+    )
+
+
+def _spread(spread: Spread) -> list[float]:
+    return [spread.median, spread.lower, spread.upper]
+
+
+def _read_spread(data: list[Any]) -> Spread:
+    if any(type(seconds) not in (int, float) for seconds in data):
+        raise TypeError(f"{data!r} are no seconds")
+    median, lower, upper = map(float, data)
+    return Spread(median=median, lower=lower, upper=upper)

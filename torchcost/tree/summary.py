@@ -8,6 +8,7 @@ from typing import Any
 
 from torchcost.cost import RULES, BytesRead, Cost, ParameterCount, UncachedAccesses
 from torchcost.record import Record, Trace
+from torchcost.timing import Timing
 from torchcost.tree import schema, tables
 from torchcost.tree.node import Node, build, sum_costs
 
@@ -112,6 +113,11 @@ class Summary:
     def context(self) -> Mapping[str, str]:
         """How the run was made: execution, mode, versions."""
         return self._trace.context
+
+    @property
+    def timing(self) -> Timing | None:
+        """Measured times; None where none were asked for, `count(..., timing=True)`."""
+        return self._trace.timing
 
     @property
     def notes(self) -> tuple[str, ...]:

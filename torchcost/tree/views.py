@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from torchcost.cost import Cost
+from torchcost.tree.bound import Bounds
 from torchcost.tree.columns import COLUMNS, DEFAULT, Figure, check_column, own_of, parameters_of, shapes, uncounted_in
 from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node
@@ -25,17 +26,21 @@ _WITHOUT_RUN = ("type", "calls", "params", "trainable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Which rows and columns to show. `sort` and `top` make the tree a flat list, largest first, whatever its depth."""
+    """Which rows and columns to show. `sort` and `top` make the tree a flat list, largest first, whatever its depth.
+
+    `bounds` are the least times of the modules on a device, for the columns that show them.
+    """
 
     depth: int | None = 3
     fold: bool = True
     sort: str | None = None
     top: int | None = None
     columns: tuple[str, ...] = DEFAULT
+    bounds: Bounds | None = None
 
     def __post_init__(self) -> None:
         for name in (*self.columns, *([self.sort] if self.sort is not None else [])):
-            check_column(name)
+            check_column(name, on_device=self.bounds is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +62,7 @@ class Row:
 
 def rows(summary: Summary, view: View) -> tuple[Row, ...]:
     """The rows of a view: the input, the whole model, its modules."""
-    flat = Layout(summary.root, complete=summary.complete)
+    flat = Layout(summary.root, complete=summary.complete, bounds=view.bounds)
     ranked = view.sort is not None or view.top is not None
     return (*_input_row(summary, view), *(_ranked(flat, view) if ranked else _tree(flat, view)))
 

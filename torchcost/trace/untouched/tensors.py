@@ -100,6 +100,12 @@ class Protected:
                 if self._grads_cleared:
                     tensor.grad = None
 
+    def clear_grads(self) -> None:
+        """Takes the grads of the leaves away, as at the start."""
+        for reference, _ in self._leaves.values():
+            if (tensor := reference()) is not None:
+                tensor.grad = None
+
     def _leaf(self, number: int) -> torch.Tensor | None:
         return self._leaves[number][0]() if number in self._leaves else None
 

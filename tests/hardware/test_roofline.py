@@ -1,0 +1,242 @@
+"""The least time on a device: unit facts, published claims, and laws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import nn
+
+import torchcost
+from torchcost import Device
+from torchcost.errors import ConfigurationError, UnknownDeviceError
+from torchcost.examples import minigooglenet, resnet18, small_gpt
+from torchcost.hardware.devices import Level
+from torchcost.tree.views import View
+
+SLOW = Device(name="slow", vector_flop_per_s={"float32": 1e9, "float64": 5e8}, bandwidth_bytes_per_s=1e9)
+"""A FLOP and a byte take a nanosecond each."""
+
+TENSOR = replace(SLOW, matrix_flop_per_s={"tf32": 8e9, "float16": 16e9, "bfloat16": 16e9})
+
+
+def linear(depth: int, columns: int) -> nn.Linear:
+    return nn.Linear(depth, columns, bias=False)
+
+
+def product(rows: int, depth: int, columns: int) -> torchcost.Report:
+    return torchcost.count(linear(depth, columns), input_size=(rows, depth), execution="fake")
+
+
+# --- unit facts ------------------------------------------------------------------------------------------------------
+
+
+def test_a_tera_of_work_at_a_hundred_tera_a_second_takes_ten_milliseconds() -> None:
+    device = Device(name="even", vector_flop_per_s={"float32": 100e12}, bandwidth_bytes_per_s=1e15)
+    report = product(500, 1000, 10**6)  # 5e11 MACs, which are 1e12 FLOPs
+    assert report.flops == 10**12
+    assert report.roofline(device).seconds == pytest.approx(0.010)
+
+
+@pytest.mark.parametrize(("dtype", "itemsize"), [(torch.float64, 8), (torch.float32, 4), (torch.bfloat16, 2)])
+def test_a_product_moves_each_of_its_three_matrices_once(dtype: torch.dtype, itemsize: int) -> None:
+    report = torchcost.count(linear(64, 128).to(dtype), torch.zeros(32, 64, dtype=dtype))
+    assert report.access_bytes == (32 * 64 + 64 * 128 + 32 * 128) * itemsize
+
+
+def test_traffic_at_a_byte_a_nanosecond_takes_as_many_nanoseconds_as_bytes() -> None:
+    report = torchcost.count(nn.ReLU(), torch.zeros(1000))
+    assert report.roofline(SLOW).seconds == pytest.approx(8000e-9)
+    assert report.roofline(SLOW).bound == "memory"
+
+
+def test_the_ridge_is_where_the_two_walls_meet() -> None:
+    fast = replace(SLOW, vector_flop_per_s={"float32": 30e9})
+    assert fast.ridge("float32") == 30
+    at_ridge = product(30, 60, 60)  # intensity 2 * 108000 / (4 * 7200) = 7.5
+    assert at_ridge.roofline(replace(fast, vector_flop_per_s={"float32": 7.4e9})).bound == "compute"
+    assert at_ridge.roofline(replace(fast, vector_flop_per_s={"float32": 7.6e9})).bound == "memory"
+
+
+# --- which unit computes ---------------------------------------------------------------------------------------------
+
+
+def test_products_and_the_rest_share_vector_units_and_so_add() -> None:
+    attention = torchcost.count(nn.MultiheadAttention(8, 2), (torch.zeros(64, 1, 8),) * 3)
+    quick = replace(SLOW, bandwidth_bytes_per_s=1e18)
+    assert attention.roofline(quick).seconds == pytest.approx(attention.flops * 1e-9)
+
+
+def test_matrix_units_work_beside_the_vector_units() -> None:
+    attention = torchcost.count(nn.MultiheadAttention(8, 2), (torch.zeros(64, 1, 8),) * 3)
+    quick = replace(TENSOR, bandwidth_bytes_per_s=1e18)
+    seconds = attention.roofline(quick, tf32=True).seconds
+    by_leaf = (
+        max(2 * leaf.cost.macs / 8, leaf.cost.other_flops) * leaf.times for leaf in attention.records if leaf.cost
+    )
+    assert seconds == pytest.approx(sum(by_leaf) * 1e-9)
+
+
+def test_float32_products_use_matrix_units_only_where_rounding_is_allowed() -> None:
+    report = product(256, 256, 256)
+    assert report.roofline(TENSOR).seconds == pytest.approx(8 * report.roofline(TENSOR, tf32=True).seconds)
+
+
+def test_a_half_product_runs_on_the_matrix_units_and_a_half_sum_as_fast_as_a_float_one() -> None:
+    assert TENSOR.peak("bfloat16", "matrix").flop_per_s == 16e9
+    assert TENSOR.peak("bfloat16", "vector").flop_per_s == 1e9
+
+
+def test_a_complex_product_is_computed_in_its_real_dtype() -> None:
+    peak = SLOW.peak("complex128")
+    assert peak is not None
+    assert (peak.flop_per_s, peak.dtype) == (5e8, "float64")
+
+
+def test_quantized_work_is_asked_of_integers() -> None:
+    assert replace(SLOW, matrix_flop_per_s={"int8": 4e9}).peak("quint8").flop_per_s == 4e9
+
+
+def test_a_dtype_without_a_figure_is_unknown_and_named() -> None:
+    only_half = Device(name="half", vector_flop_per_s={"float16": 1e9}, bandwidth_bytes_per_s=1e9)
+    roofline = product(8, 8, 8).roofline(only_half)
+    assert roofline.unknown_peaks == ("float32",)
+    assert roofline.total.lacking
+    assert roofline.seconds == pytest.approx(3 * 64 * 4 * 1e-9)  # what is known of it: the traffic
+    assert "No peak known in float32" in str(roofline)
+
+
+@torch.library.custom_op("hardware_test::mystery", mutates_args=())
+def mystery(x: torch.Tensor) -> torch.Tensor:
+    return x.clone()
+
+
+class Mystery(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return mystery(x)
+
+
+def test_work_without_a_rule_lacks_and_is_named() -> None:
+    roofline = torchcost.count(Mystery(), torch.zeros(4)).roofline(SLOW)
+    assert roofline.total.lacking
+    assert "Not counted: hardware_test.mystery in (root)" in str(roofline)
+
+
+# --- what the founding texts say -------------------------------------------------------------------------------------
+
+
+def test_a_depthwise_3x3_tends_to_two_and_a_quarter_flop_a_byte() -> None:
+    layer = nn.Conv2d(64, 64, 3, padding=1, groups=64, bias=False)
+    intensity = torchcost.count(layer, input_size=(1, 64, 512, 512), execution="fake").intensity
+    assert intensity == pytest.approx(2.25, rel=0.001)
+
+
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (2, 4), (8, 64)])
+def test_more_groups_or_fewer_channels_lower_the_intensity(few: int, many: int) -> None:
+    def grouped(groups: int) -> float:
+        return torchcost.count(nn.Conv2d(64, 64, 3, groups=groups), input_size=(1, 64, 28, 28)).intensity
+
+    def channels(number: int) -> float:
+        return torchcost.count(nn.Conv2d(number, 64, 3), input_size=(1, number, 28, 28)).intensity
+
+    assert grouped(many) < grouped(few)
+    assert channels(few) < channels(many)
+
+
+# --- laws ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [resnet18, minigooglenet, small_gpt])
+def test_the_whole_is_the_sum_of_the_leaves_and_of_the_modules(make: type[nn.Module]) -> None:
+    size, dtype = ((1, 16), torch.int64) if make is small_gpt else ((1, 3, 32, 32), None)
+    roofline = torchcost.count(make(), input_size=size, dtypes=dtype, backward=True).roofline(SLOW)
+    assert roofline.seconds == pytest.approx(sum(leaf.seconds * leaf.record.times for leaf in roofline.leaves))
+    assert roofline.seconds == pytest.approx(sum(bound.seconds for bound in roofline.own.values()))
+    assert roofline[""].seconds == pytest.approx(roofline.seconds)
+
+
+def test_a_modules_bound_is_its_own_and_all_below() -> None:
+    model = nn.Sequential(nn.Sequential(nn.ReLU(), nn.ReLU()), nn.ReLU())
+    roofline = torchcost.count(model, torch.zeros(1000)).roofline(SLOW)
+    assert roofline["0"].seconds == pytest.approx(2 * roofline["1"].seconds)
+
+
+def test_a_call_that_runs_thrice_takes_three_times_as_long() -> None:
+    relu = nn.ReLU()
+    once, thrice = (torchcost.count(nn.Sequential(*[relu] * n), torch.zeros(1000)).roofline(SLOW) for n in (1, 3))
+    assert thrice.seconds == pytest.approx(3 * once.seconds)
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(1, 64), st.integers(1, 100))
+@settings(max_examples=30, deadline=None)
+def test_no_work_is_quicker_than_either_of_its_walls(rows: int, depth: int, columns: int, speed: int) -> None:
+    device = replace(SLOW, vector_flop_per_s={"float32": speed * 1e9})
+    report = product(rows, depth, columns)
+    walls = Fraction(2 * rows * depth * columns, speed), 4 * (rows * depth + depth * columns + rows * columns)
+    assert report.roofline(device).seconds == pytest.approx(float(max(walls)) * 1e-9)
+
+
+# --- another dtype ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [resnet18, minigooglenet])
+def test_another_dtype_gives_what_the_cast_model_gives(make: type[nn.Module]) -> None:
+    x = torch.zeros(1, 3, 32, 32)
+    asked = torchcost.count(make(), x).roofline(TENSOR, "bfloat16")
+    cast = torchcost.count(make().bfloat16(), x.bfloat16()).roofline(TENSOR)
+    assert asked.seconds == pytest.approx(cast.seconds)
+    assert asked.summary.parameters == cast.summary.parameters
+    assert asked.summary.access_bytes == cast.summary.access_bytes
+
+
+def test_a_dtype_that_is_none_is_told_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match=r"dtype 'bfloat61' is none of .* Did you mean 'bfloat16'"):
+        product(2, 2, 2).roofline(SLOW, "bfloat61")
+
+
+# --- caches ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_fits_into_a_cache_moves_at_its_speed_where_asked_for() -> None:
+    levels = (
+        Level(name="L2", capacity_bytes=8000, bandwidth_bytes_per_s=4e9),
+        Level(name="DRAM", capacity_bytes=None, bandwidth_bytes_per_s=1e9),
+    )
+    cached = replace(SLOW, levels=levels)
+    fits, does_not = (torchcost.count(nn.ReLU(), torch.zeros(n)) for n in (1000, 1001))
+    assert fits.roofline(cached, cached=True).seconds == pytest.approx(2000e-9)
+    assert does_not.roofline(cached, cached=True).seconds == pytest.approx(8008e-9)
+    assert [leaf.level for leaf in fits.roofline(cached).leaves] == ["L2"]
+
+
+def test_caches_of_unknown_speed_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"caches of slow have no measured speed.*torchcost calibrate"):
+        product(2, 2, 2).roofline(SLOW, cached=True)
+
+
+def test_a_device_without_bandwidth_is_refused() -> None:
+    with pytest.raises(UnknownDeviceError, match="slow has no bandwidth"):
+        product(2, 2, 2).roofline(replace(SLOW, bandwidth_bytes_per_s=None))
+
+
+# --- as text ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_says_what_it_rests_on() -> None:
+    text = str(product(64, 64, 64).roofline(TENSOR, tf32=True))
+    assert "slow, 8 GFLOP/s in tf32 (matrix units), 1 GB/s, ridge at 8 FLOP/B" in text
+    assert (
+        "At least 65.54 µs: 100.00% compute-bound; 8 GFLOP/s at most" in text
+    )  # 2 * 64**3 / 8e9 > 3 * 64**2 * 4 / 1e9
+
+
+def test_nothing_to_do_takes_no_time() -> None:
+    assert "no time" in str(torchcost.count(nn.Identity(), torch.zeros(3)).roofline(SLOW))
+
+
+def test_a_column_of_a_device_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ConfigurationError, match=r"column 'time' is of a device.*--device h100-sxm5"):
+        View(columns=("time",))

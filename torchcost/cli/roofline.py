@@ -1,0 +1,68 @@
+"""`torchcost roofline`: the least time that a model takes on a device, module by module, and the wall it meets."""
+
+from __future__ import annotations
+
+import click
+
+from torchcost.cli import console
+from torchcost.cli.options import (
+    HELP_NAMES,
+    MODEL_HELP,
+    color_option,
+    measuring_for_a_device,
+    model_argument,
+    width_option,
+)
+from torchcost.cli.reports import report_of
+from torchcost.cli.request import Request
+from torchcost.cli.viewing import drawn_for, viewing
+from torchcost.hardware.devices import Device
+from torchcost.render import roofline as as_text
+from torchcost.tree.views import View
+
+__all__ = ["roofline"]
+
+
+@click.command(
+    context_settings={"help_option_names": HELP_NAMES},
+    epilog=MODEL_HELP,
+)
+@model_argument()
+@click.option(
+    "--device",
+    required=True,
+    metavar="DEVICE",
+    help="One that torchcost devices lists, by its key or the name that its driver reports: h100-sxm5.",
+)
+@click.option("--devices", "file", metavar="FILE", help="A file of devices of your own, like torchcost's devices.toml.")
+@click.option("--cores", type=click.IntRange(min=1), metavar="N", help="Cores of a processor [all it has].")
+@click.option("--tf32", is_flag=True, help="Round float32 products on the matrix units, where the device can.")
+@measuring_for_a_device
+@viewing(as_text.COLUMNS, on_device=True)
+@click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
+@width_option()
+@color_option
+def roofline(
+    request: Request,
+    view: View,
+    units: str,
+    device: str,
+    file: str | None,
+    cores: int | None,
+    tf32: bool,
+    output: str | None,
+    width: int | None,
+    color: str,
+) -> None:
+    """Print the least time that a model takes on a device, and whether arithmetic or memory holds it up."""
+    on = Device.find(device, cores=cores, file=file)
+    output = None if output == console.STDOUT else output
+    console.check_output(output)
+    report = report_of(request)
+    text = as_text.render(
+        report.roofline(on, tf32=tf32),
+        view,
+        units=units,  # type: ignore[arg-type]
+        **drawn_for(width, color, output),
+    )
+    console.write(text, output)

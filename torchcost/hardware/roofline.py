@@ -1,0 +1,173 @@
+"""The roofline of a report: what each call takes at least on a device, by its arithmetic and by its traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import add
+
+from torchcost.cost import Cost
+from torchcost.errors import ConfigurationError, UnknownDeviceError
+from torchcost.hardware.devices import Device, Level
+from torchcost.record import Record
+from torchcost.tree.bound import Bound, Wall
+from torchcost.tree.summary import Summary
+from torchcost.tree.tables import owner
+
+__all__ = ["Leaf", "RooflineModel", "level_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """One kind of call on a device: `seconds` is the least that one of its calls takes.
+
+        compute_seconds = 2 macs / peak of the matrix units, or other_flops / peak of the vector units: the larger,
+                          since they run side by side; their sum where one unit does both
+        memory_seconds  = access_bytes / bandwidth
+        seconds         = max(compute_seconds, memory_seconds)
+
+    `record.cost` is None, and so are the figures, for work that no rule counts; `compute_seconds` is None where the
+    device has no figure for the dtype. `level` is the smallest memory that holds all that the call touches.
+    Source: Williams, Waterman and Patterson, Roofline, CACM 52 (2009).
+    """
+
+    record: Record
+    compute_seconds: float | None
+    memory_seconds: float
+    level: str
+
+    @property
+    def seconds(self) -> float:
+        return max(self.compute_seconds or 0.0, self.memory_seconds)
+
+    @property
+    def wall(self) -> Wall | None:
+        if not self.seconds:
+            return None
+        return "compute" if (self.compute_seconds or 0.0) > self.memory_seconds else "memory"
+
+    @property
+    def intensity(self) -> float | None:
+        """FLOPs per byte; None where nothing moves or nothing is known."""
+        return self.record.cost.intensity if self.record.cost is not None else None
+
+    @property
+    def attainable_flop_per_s(self) -> float | None:
+        """The most FLOP/s that the call can reach: its roof at its intensity."""
+        cost = self.record.cost
+        return cost.flops / self.seconds if cost is not None and self.seconds else None
+
+    @property
+    def bound(self) -> Bound:
+        """The bound of all its calls."""
+        met = {f"{self.wall}_seconds": self.seconds} if self.wall else {}
+        lacking = self.record.cost is None or self.compute_seconds is None
+        return Bound(**met, lacking=lacking) * self.record.times
+
+
+class RooflineModel:
+    """A report on a device.
+
+    With `tf32` float32 products run rounded on the matrix units. With `cached` traffic moves at the speed of the
+    smallest measured cache that holds all that a call touches; else each call finds its operands in DRAM.
+
+    Raises UnknownDeviceError for a device whose bandwidth is not known, ConfigurationError for `cached` where no cache
+    was measured.
+    """
+
+    def __init__(self, summary: Summary, device: Device, *, tf32: bool = False, cached: bool = False) -> None:
+        if device.bandwidth_bytes_per_s is None:
+            raise UnknownDeviceError(
+                f"{device.name} has no bandwidth, without which there is no roofline. "
+                "Give one with dataclasses.replace(device, bandwidth_bytes_per_s=...), or measure: torchcost calibrate."
+            )
+        if cached and not device.levels:
+            raise ConfigurationError(
+                f"The caches of {device.name} have no measured speed. Measure this machine's: torchcost calibrate."
+            )
+        self.summary, self.device, self.tf32, self.cached = summary, device, tf32, cached
+        self._bandwidth = device.bandwidth_bytes_per_s
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """Every distinct call, in the order in which each first ran."""
+        return tuple(map(self._leaf, self.summary.records))
+
+    @cached_property
+    def own(self) -> dict[str, Bound]:
+        """The bound of each module's own calls, by path."""
+        nodes = {node.path: node for node in self.summary.nodes()}
+        bounds = dict.fromkeys(nodes, Bound())
+        for leaf in self.leaves:
+            path = owner(leaf.record, nodes)
+            bounds[path] = bounds[path] + leaf.bound
+        return bounds
+
+    @cached_property
+    def total(self) -> Bound:
+        return reduce(add, (leaf.bound for leaf in self.leaves), Bound())
+
+    def __getitem__(self, path: str) -> Bound:
+        """The bound of a module and all below it; raises KeyError for a path that is none."""
+        return reduce(add, (self.own[node.path] for node in self.summary[path].walk()), Bound())
+
+    @property
+    def seconds(self) -> float:
+        """What the run takes at least, if no two calls overlap."""
+        return self.total.seconds
+
+    @property
+    def bound(self) -> Wall | None:
+        """Where most of the time goes."""
+        return self.total.wall
+
+    @property
+    def ridge(self) -> float | None:
+        """FLOPs per byte from which products are bound by arithmetic, in the dtype of most of them."""
+        return self.device.ridge(self.main_dtype, tf32=self.tf32) if self.main_dtype else None
+
+    @property
+    def main_dtype(self) -> str:
+        """The dtype that most MACs are computed in; empty where there are none."""
+        by_dtype = self.summary.macs_by_dtype
+        return max(by_dtype, key=lambda dtype: by_dtype[dtype]) if by_dtype else ""
+
+    @property
+    def attainable_flop_per_s(self) -> float | None:
+        """FLOP/s if every call met its bound."""
+        return self.summary.flops / self.seconds if self.seconds else None
+
+    @property
+    def unknown_peaks(self) -> tuple[str, ...]:
+        """Dtypes that are computed in and for which the device has no figure."""
+        lacking = (leaf for leaf in self.leaves if leaf.record.cost is not None and leaf.compute_seconds is None)
+        return tuple(dict.fromkeys(leaf.record.dtype for leaf in lacking))
+
+    def _leaf(self, record: Record) -> Leaf:
+        cost = record.cost or Cost()
+        level = level_of(self.device, cost.access_bytes)
+        bandwidth = level.bandwidth_bytes_per_s if self.cached and level is not None else self._bandwidth
+        return Leaf(
+            record=record,
+            compute_seconds=self._compute_seconds(cost, record.dtype),
+            memory_seconds=cost.access_bytes / bandwidth,
+            level=level.name if level is not None else "",
+        )
+
+    def _compute_seconds(self, cost: Cost, dtype: str) -> float | None:
+        """The least time of the arithmetic of a call; None where the device has no figure for it."""
+        products = self.device.peak(dtype, "matrix", tf32=self.tf32) if cost.macs else None
+        others = self.device.peak(dtype, "vector") if cost.other_flops else None
+        if (cost.macs and products is None) or (cost.other_flops and others is None):
+            return None
+        multiplied = 2 * cost.macs / products.flop_per_s if products is not None else 0.0
+        other = cost.other_flops / others.flop_per_s if others is not None else 0.0
+        side_by_side = products is not None and products.unit == "matrix"
+        return max(multiplied, other) if side_by_side else multiplied + other
+
+
+def level_of(device: Device, working_set: int) -> Level | None:
+    """The smallest level of memory that holds a working set in bytes; None where no level was measured."""
+    return next(
+        (level for level in device.levels if level.capacity_bytes is None or working_set <= level.capacity_bytes), None
+    )

@@ -1,0 +1,98 @@
+"""Devices as text: a row each, or one with all its figures and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from textwrap import wrap
+
+from rich.table import Table
+from rich.text import Text
+
+from torchcost import units as scale
+from torchcost.hardware.devices import Device
+from torchcost.render.drawing import drawn
+from torchcost.render.signs import ascii_only as as_ascii, printable
+
+__all__ = ["render", "render_all"]
+
+_ENDLESS = 1_000_000
+_SHOWN = {"float32": "fp32", "tf32": "tf32", "bfloat16": "bf16", "float16": "fp16", "float8": "fp8", "int8": "int8"}
+"""The dtypes of a row, and what they are called in a column."""
+
+Safe = Callable[[str], str]
+
+
+def render_all(
+    devices: Sequence[Device], *, width: int | None = None, ascii_only: bool = False, color: bool = False
+) -> str:
+    """A table of devices: the peak of products in each dtype, the bandwidth, the ridge of the narrowest usual dtype."""
+    safe = as_ascii if ascii_only else printable
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Device", no_wrap=True)
+    for header in (*_SHOWN.values(), "B/s", "memory", "ridge"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for device in devices:
+        table.add_row(*(Text(safe(cell)) for cell in (device.key, *_row(device))))
+    below = (
+        "Peaks in FLOP/s of dense products (int8 in OP/s), ridge in FLOP/B in bf16, fp16 or fp32; "
+        "of a processor those of all its cores. torchcost devices NAME says where each figure comes from."
+    )
+    return "\n".join((drawn(table, width or _ENDLESS, color=color), "", *wrap(below, width or _ENDLESS)))
+
+
+def _row(device: Device) -> Iterator[str]:
+    for dtype in _SHOWN:
+        peaks = device.matrix_flop_per_s if dtype in device.matrix_flop_per_s else device.vector_flop_per_s
+        yield _figure(peaks.get(dtype))
+    yield _figure(device.bandwidth_bytes_per_s)
+    yield _memory(device)
+    main = next((dtype for dtype in ("bfloat16", "float16", "float32") if device.ridge(dtype) is not None), "")
+    yield scale.ratio(round(ridge, 1)) if main and (ridge := device.ridge(main)) is not None else scale.MISSING
+
+
+def _figure(value: float | None) -> str:
+    return scale.count(None if value is None else round(value))
+
+
+def _memory(device: Device) -> str:
+    if not device.memory_bytes:
+        return scale.MISSING
+    return "/".join(scale.nbytes(size).removesuffix(" GB") for size in device.memory_bytes) + " GB"
+
+
+def render(device: Device, *, width: int | None = None, ascii_only: bool = False, color: bool = False) -> str:
+    """Every figure of a device, and the sources."""
+    safe = as_ascii if ascii_only else printable
+    facts = [
+        ("", f"{device.name}{f' ({device.key})' if device.key else ''}"),
+        ("Products", _peaks(device.matrix_flop_per_s)),
+        ("Vector units", _peaks(device.vector_flop_per_s)),
+        ("With 2:4 sparsity", _peaks(device.sparse_flop_per_s)),
+        ("Bandwidth", scale.rate(device.bandwidth_bytes_per_s, "B")),
+        *(
+            (level.name, f"{_capacity(level.capacity_bytes)}{scale.rate(level.bandwidth_bytes_per_s, 'B')}")
+            for level in device.levels
+        ),
+        ("Memory", _memory(device)),
+        ("L2", scale.nbytes(device.l2_bytes, binary=True)),
+        ("Power", f"{device.tdp_w:g} W" if device.tdp_w else scale.MISSING),
+        ("Cores", str(device.cores) if device.cores else scale.MISSING),
+    ]
+    facts += [(f"Source ({each.confidence})", f"{', '.join(each.figures)}: {each.url}") for each in device.sources]
+    facts += [("Note", device.note)] if device.note else []
+    told = [(name, text) for name, text in facts if text not in ("", scale.MISSING)]
+    return "\n".join(safe(line) for name, text in told for line in _told(name, text, width or _ENDLESS))
+
+
+def _peaks(peaks: Mapping[str, float]) -> str:
+    return ", ".join(
+        f"{dtype} {scale.rate(peak, 'OP' if dtype == 'int8' else 'FLOP')}" for dtype, peak in peaks.items()
+    )
+
+
+def _capacity(nbytes: int | None) -> str:
+    return "" if nbytes is None else f"{scale.nbytes(nbytes, binary=True)} at "
+
+
+def _told(name: str, text: str, width: int) -> list[str]:
+    return wrap(f"{name}: {text}" if name else text, width, subsequent_indent="  ", break_on_hyphens=False)
