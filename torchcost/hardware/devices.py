@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -139,8 +139,12 @@ class Device:
         return peak.flop_per_s / self.bandwidth_bytes_per_s
 
     def confidence(self, figure: str) -> str:
-        """The grade of a figure by its name in devices.toml, "bandwidth_gb_per_s"; "" where it has none."""
-        return next((source.confidence for source in self.sources if figure in source.figures), "")
+        """The grade of a figure by its name in devices.toml: "bandwidth_gb_per_s", "vector.int8"; "" if it has none."""
+        for name in (figure, figure.partition(".")[0]):  # one figure's own grade goes before its table's
+            for source in self.sources:
+                if name in source.figures:
+                    return source.confidence
+        return ""
 
 
 def known(file: str | PathLike[str] | None = None) -> Iterator[Device]:
@@ -154,14 +158,39 @@ def known(file: str | PathLike[str] | None = None) -> Iterator[Device]:
 
 _TERA, _GIGA, _MEBI = 10**12, 10**9, 2**20
 
-_KINDS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("name", "vendor", "backend", "note"), str),
-    **dict.fromkeys(("torch_names", "memory_gb", "sources"), list),
-    **dict.fromkeys(("matrix", "vector", "sparse", "flop_per_cycle", "matrix_flop_per_cycle"), dict),
-    **dict.fromkeys(("bandwidth_gb_per_s", "l2_mib", "tdp_w", "clock_ghz"), (int, float)),
-    **dict.fromkeys(("tile_bytes", "cores"), int),
+_PEAKS = ("matrix", "vector", "sparse", "flop_per_cycle", "matrix_flop_per_cycle")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_pattern(value: Any) -> bool:
+    try:
+        return _is_text(value) and bool(re.compile(value))
+    except re.error:
+        return False
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"figures", "url", "confidence"}
+
+
+_PLAIN: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("name", "vendor", "backend", "note"), _is_text),
+    **dict.fromkeys(("bandwidth_gb_per_s", "l2_mib", "tdp_w", "clock_ghz", "tile_bytes", "cores"), _is_figure),
 }
-"""What a row may hold, and of which type each is."""
+_LISTS: Mapping[str, Callable[[Any], bool]] = {
+    "torch_names": _is_pattern,
+    "memory_gb": _is_figure,
+    "sources": _is_source,
+}
+_KNOWN = (*_PLAIN, *_LISTS, *_PEAKS)
+"""What a row may hold, and what each of them has to be."""
 
 
 @cache
@@ -186,14 +215,27 @@ def _checked(rows: Mapping[str, Any], file: str) -> Mapping[str, Mapping[str, An
     for key, row in rows.items():
         if not isinstance(row, Mapping):
             raise ConfigurationError(f"{file}: '{key}' is {row!r}, not a table. {_LIKE}")
-        for name, value in row.items():
-            if name not in _KINDS:
-                raise ConfigurationError(f"{file}, '{key}': no figure '{name}'.{close_match(name, _KINDS)}")
-            if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
-                raise ConfigurationError(f"{file}, '{key}': {name} is {value!r}. {_LIKE}")
-        if "name" not in row or not any(peaks in row for peaks in ("vector", "matrix", "flop_per_cycle")):
-            raise ConfigurationError(f"{file}, '{key}': a device needs a name and peaks. {_LIKE}")
+        for fault in _faults(row):
+            raise ConfigurationError(f"{file}, '{key}': {fault} {_LIKE}")
     return rows
+
+
+def _faults(row: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with a row, in words."""
+    for name, value in row.items():
+        if name not in _KNOWN:
+            yield f"no figure '{name}'.{close_match(name, _KNOWN)}"
+        elif name in _PEAKS and not isinstance(value, Mapping):
+            yield f"{name} is {value!r}, not a table by dtype."
+        elif name in _PEAKS:
+            yield from (f"{name}.{dtype} is {peak!r}." for dtype, peak in value.items() if not _is_figure(peak))
+        elif name in _LISTS:
+            parts = value if isinstance(value, list) else [value]
+            yield from (f"{name} holds {part!r}." for part in parts if not _LISTS[name](part))
+        elif not _PLAIN[name](value):
+            yield f"{name} is {value!r}."
+    if "name" not in row or not any(row.get(peaks) for peaks in _PEAKS):
+        yield "a device needs a name and peaks."
 
 
 def _is_named(name: str, key: str, row: Mapping[str, Any]) -> bool:
@@ -234,8 +276,8 @@ def _device(key: str, row: Mapping[str, Any], *, cores: int | None = None) -> De
 
 
 def _times(peaks: Mapping[str, float] | None, factor: float) -> dict[str, float]:
-    return {dtype: peak * factor for dtype, peak in (peaks or {}).items()}
+    return {dtype: float(round(peak * factor)) for dtype, peak in (peaks or {}).items()}
 
 
 def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
+    return None if value is None else float(round(value * factor))

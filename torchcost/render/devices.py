@@ -46,8 +46,14 @@ def _row(device: Device) -> Iterator[str]:
         yield _figure(peaks.get(dtype))
     yield _figure(device.bandwidth_bytes_per_s)
     yield _memory(device)
-    main = next((dtype for dtype in ("bfloat16", "float16", "float32") if device.ridge(dtype) is not None), "")
-    yield scale.ratio(round(ridge, 1)) if main and (ridge := device.ridge(main)) is not None else scale.MISSING
+    ridge = device.ridge(_narrowest(device))
+    yield f"{ridge:.1f}" if ridge is not None else scale.MISSING
+
+
+def _narrowest(device: Device) -> str:
+    """The narrowest usual dtype that a device has a figure for."""
+    known = device.matrix_flop_per_s or device.vector_flop_per_s
+    return next((dtype for dtype in ("bfloat16", "float16") if dtype in known), "float32")
 
 
 def _figure(value: float | None) -> str:
