@@ -69,7 +69,14 @@ class Timing:
 
     def own(self, path: str) -> float:
         """Median seconds of what a module does itself, in all phases; 0 for one that did not run."""
-        return sum(module.own.median for module in self.modules if module.path == path)
+        return self.own_by_path().get(path, 0.0)
+
+    def own_by_path(self) -> dict[str, float]:
+        """Median seconds of what each module does itself, in all phases."""
+        own: dict[str, float] = {}
+        for module in self.modules:
+            own[module.path] = own.get(module.path, 0.0) + module.own.median
+        return own
 
     def total(self, path: str) -> float:
         """Median seconds of a module and all below it, in all phases."""

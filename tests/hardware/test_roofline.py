@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -12,13 +13,17 @@ from torch import nn
 
 import torchcost
 from torchcost import Device
-from torchcost.errors import ConfigurationError, UnknownDeviceError
+from torchcost.errors import ConfigurationError, MeasurementError, UnknownDeviceError
 from torchcost.examples import minigooglenet, resnet18, small_gpt
 from torchcost.hardware.devices import Level
+from torchcost.render import roofline as as_text
+from torchcost.timing import ModuleTiming, Spread, Timing
 from torchcost.tree.views import View
 
 SLOW = Device(name="slow", vector_flop_per_s={"float32": 1e9, "float64": 5e8}, bandwidth_bytes_per_s=1e9)
 """A FLOP and a byte take a nanosecond each."""
+
+NONE = Timing(whole={}, modules=(), repeats=0, warmup=0)
 
 TENSOR = replace(SLOW, matrix_flop_per_s={"tf32": 8e9, "float16": 16e9, "bfloat16": 16e9})
 
@@ -220,6 +225,63 @@ def test_caches_of_unknown_speed_are_refused() -> None:
 def test_a_device_without_bandwidth_is_refused() -> None:
     with pytest.raises(UnknownDeviceError, match="slow has no bandwidth"):
         product(2, 2, 2).roofline(replace(SLOW, bandwidth_bytes_per_s=None))
+
+
+# --- beside measured times -------------------------------------------------------------------------------------------
+
+
+def measured(model: nn.Module, seconds: Mapping[str, float], x: torch.Tensor) -> torchcost.Report:
+    """A report whose modules took so long themselves, on the device named slow."""
+    report = torchcost.count(model, x)
+    spreads = {path: Spread(median=took, lower=took, upper=took) for path, took in seconds.items()}
+    whole = sum(seconds.values())
+    timing = Timing(
+        whole={"forward": Spread(median=whole, lower=whole, upper=whole)},
+        modules=tuple(
+            ModuleTiming(path=path, phase="forward", own=spread, total=spread) for path, spread in spreads.items()
+        ),
+        repeats=5,
+        warmup=1,
+        environment={"device": "slow"},
+    )
+    trace = replace(report._trace, timing=timing)
+    return torchcost.Report(trace)
+
+
+def test_mfu_is_the_share_of_the_peak_that_products_reached() -> None:
+    mfu = measured(linear(10, 50), {"": 4e-6}, torch.zeros(1, 10)).roofline(SLOW).mfu  # 1000 FLOPs
+    assert mfu is not None
+    assert (mfu.share, mfu.peak.flop_per_s) == (pytest.approx(0.25), 1e9)
+
+
+def test_an_mfu_above_one_is_an_error_that_says_its_figures() -> None:
+    roofline = measured(linear(10, 50), {"": 0.5e-6}, torch.zeros(1, 10)).roofline(SLOW)
+    with pytest.raises(MeasurementError, match=r"MFU would be 2\.00: 1,000 FLOPs in 5e-07 s .* 1e\+09 FLOP/s of slow"):
+        _ = roofline.mfu
+
+
+def test_what_ran_quicker_than_its_bound_is_named() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.ReLU())
+    report = measured(model, {"0": 799e-9, "1": 801e-9}, torch.zeros(100))
+    assert report.roofline(SLOW).quicker() == ["0"]
+    assert "Quicker than their bound, by data in a cache or a ceiling that is too low: 0" in str(report.roofline(SLOW))
+
+
+def test_the_table_has_measured_times_and_what_they_reached() -> None:
+    view = View(columns=("measured", "of_roof", "achieved", "bandwidth"), bounds={}, timing=NONE)
+    text = as_text.render(measured(nn.ReLU(), {"": 1.6e-6}, torch.zeros(100)).roofline(SLOW), view)
+    assert text.splitlines()[2].split() == ["ReLU", "1.600", "µs", "50.00", "62.5", "M", "500", "M"]
+
+
+def test_times_of_another_device_are_not_compared() -> None:
+    roofline = measured(nn.ReLU(), {"": 1e-6}, torch.zeros(100)).roofline("l4")
+    assert (roofline.timing, roofline.mfu, roofline.quicker()) == (None, None, [])
+    assert "Measured on another device, which says nothing of this one: device slow" in str(roofline)
+
+
+def test_a_measured_column_is_refused_where_nothing_was_measured() -> None:
+    with pytest.raises(ConfigurationError, match=r"column 'measured' is measured.*--measure.*timing=True"):
+        View(columns=("measured",))
 
 
 # --- as text ---------------------------------------------------------------------------------------------------------

@@ -12,10 +12,11 @@ from tests.render.conftest import Golden
 from tests.tree.builders import module, record, report, samples, stack
 from torchcost.render.html import render
 from torchcost.render.text import footer, render as as_text
+from torchcost.timing import Timing
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View
 
-ALL = View(columns=tuple(COLUMNS), bounds={}, depth=None)
+ALL = View(columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), depth=None)
 
 
 class Reader(HTMLParser):

@@ -10,10 +10,11 @@ from tests.tree.builders import attention, module, record, report, samples, stac
 from torchcost.render.cells import cell
 from torchcost.render.markdown import escape, render
 from torchcost.render.text import footer, render as as_text
+from torchcost.timing import Timing
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View, rows
 
-ALL = View(columns=tuple(COLUMNS), bounds={}, depth=None)
+ALL = View(columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), depth=None)
 
 
 def cells(line: str) -> list[str]:

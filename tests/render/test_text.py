@@ -11,10 +11,11 @@ from rich.cells import cell_len
 from tests.render.conftest import Golden, agrees
 from tests.tree.builders import attention, chain, linear, module, record, report, samples, stack, tensor
 from torchcost.render.text import render
+from torchcost.timing import Timing
 from torchcost.tree.columns import COLUMNS, DEFAULT
 from torchcost.tree.views import View
 
-ALL = View(columns=tuple(COLUMNS), bounds={})
+ALL = View(columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0))
 MORE = View(columns=("type", *DEFAULT, "access_bytes", "uncounted"))
 
 

@@ -149,6 +149,7 @@ def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: A
             backward=request.backward,
             execution=execution,
             strict=request.strict,
+            timing=request.measure,
         )
     except TorchCostError as error:
         raise type(error)(typed(str(error))) from error

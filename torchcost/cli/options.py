@@ -66,6 +66,8 @@ No weights are loaded and nothing is downloaded."""
 
 _BUILT_ON = click.option("--device", default="auto", metavar="DEVICE", help="Build on meta, cpu or cuda [auto].")
 
+_TIMED = click.option("--measure", is_flag=True, help="Run the model for real, again and again, and time it.")
+
 _SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 """What people type for a dtype."""
 
@@ -114,13 +116,14 @@ def is_typed(name: str) -> bool:
 
 def measuring(command: Callable[..., Any]) -> Any:
     """Gives a command the measuring options; it gets them as one `request`, beside its `model`."""
-    return _collected(command, _MEASURING, tuple(Request.__dataclass_fields__))
+    return _collected(command, _MEASURING, [name for name in Request.__dataclass_fields__ if name != "measure"])
 
 
 def measuring_for_a_device(command: Callable[..., Any]) -> Any:
-    """The measuring options without that of where the model is built: the device is the one that is asked about."""
+    """The measuring options, and that of times, but for where the model is built: the device is that asked about."""
     fields = [name for name in Request.__dataclass_fields__ if name != "device"]
-    return _collected(command, [option for option in _MEASURING if option is not _BUILT_ON], fields)
+    options = [option for option in _MEASURING if option is not _BUILT_ON]
+    return _collected(command, [*options, _TIMED], fields)
 
 
 def _collected(

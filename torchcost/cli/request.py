@@ -28,6 +28,7 @@ class Request:
     device: str = "auto"
     dtype: str | None = None
     strict: bool = False
+    measure: bool = False
 
     @property
     def is_saved(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from torchcost.cli import console
@@ -38,7 +40,7 @@ __all__ = ["roofline"]
 @click.option("--cores", type=click.IntRange(min=1), metavar="N", help="Cores of a processor [all it has].")
 @click.option("--tf32", is_flag=True, help="Round float32 products on the matrix units, where the device can.")
 @measuring_for_a_device
-@viewing(as_text.COLUMNS, on_device=True)
+@viewing(as_text.COLUMNS, given=frozenset(("device", "timing")))
 @click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
 @width_option()
 @color_option
@@ -58,7 +60,7 @@ def roofline(
     on = Device.find(device, cores=cores, file=file)
     output = None if output == console.STDOUT else output
     console.check_output(output)
-    report = report_of(request)
+    report = report_of(replace(request, execution="real") if request.measure else request)
     text = as_text.render(
         report.roofline(on, tf32=tf32),
         view,

@@ -12,7 +12,8 @@ from click.shell_completion import CompletionItem
 from torchcost.cli import console
 from torchcost.cli.options import is_typed, units_option
 from torchcost.errors import ConfigurationError
-from torchcost.tree.columns import COLUMNS
+from torchcost.timing import Timing
+from torchcost.tree.columns import COLUMNS, Needs
 from torchcost.tree.views import View
 
 __all__ = ["OF_TABLES", "drawn_for", "viewing"]
@@ -23,15 +24,17 @@ OF_TABLES = ("depth", "columns", "sort", "top", "no_fold", "units")
 """The options of `viewing`, by the names of their values."""
 
 
-def viewing(columns: Sequence[str], *, on_device: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def viewing(
+    columns: Sequence[str], *, given: frozenset[Needs] = frozenset()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command the options of a table; it gets them as one `view`, beside `units`.
 
-    `columns` are shown unless others are asked for; those of a device may be where it is `on_device`.
+    `columns` are shown unless others are asked for; `given` is what those that are asked for may need.
     """
 
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
-        def collected(depth: int, columns: str, sort: str | None, top: int | None, no_fold: bool, **given: Any) -> Any:
+        def collected(depth: int, columns: str, sort: str | None, top: int | None, no_fold: bool, **others: Any) -> Any:
             if (sort is not None or top is not None) and is_typed("depth"):
                 raise ConfigurationError("--sort and --top list the modules of every depth. Leave --depth out.")
             view = View(
@@ -40,18 +43,22 @@ def viewing(columns: Sequence[str], *, on_device: bool = False) -> Callable[[Cal
                 sort=sort,
                 top=top,
                 columns=_names(columns),
-                bounds={} if on_device else None,
+                bounds={} if "device" in given else None,
+                timing=_NONE_YET if "timing" in given else None,
             )
-            return command(view=view, **given)
+            return command(view=view, **others)
 
-        return reduce(lambda wrapped, option: option(wrapped), reversed(_options(columns, on_device)), collected)
+        return reduce(lambda wrapped, option: option(wrapped), reversed(_options(columns, given)), collected)
 
     return decorated
 
 
-def _options(columns: Sequence[str], on_device: bool) -> tuple[Callable[[Any], Any], ...]:
+_NONE_YET = Timing(whole={}, modules=(), repeats=0, warmup=0)
+
+
+def _options(columns: Sequence[str], given: frozenset[Needs]) -> tuple[Callable[[Any], Any], ...]:
     shown = ",".join(columns)
-    known = [name for name, column in COLUMNS.items() if on_device or not column.of_device]
+    known = [name for name, column in COLUMNS.items() if column.needs <= given]
     return (
         click.option(
             "--depth",

@@ -7,14 +7,15 @@ from functools import cached_property, reduce
 from operator import add
 
 from torchcost.cost import Cost
-from torchcost.errors import ConfigurationError, UnknownDeviceError
-from torchcost.hardware.devices import Device, Level
+from torchcost.errors import ConfigurationError, MeasurementError, UnknownDeviceError
+from torchcost.hardware.devices import Device, Level, Peak
 from torchcost.record import Record
+from torchcost.timing import Timing
 from torchcost.tree.bound import Bound, Wall
 from torchcost.tree.summary import Summary
 from torchcost.tree.tables import owner
 
-__all__ = ["Leaf", "RooflineModel", "level_of"]
+__all__ = ["Leaf", "RooflineModel", "Utilisation", "level_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,14 @@ class Leaf:
         met = {f"{self.wall}_seconds": self.seconds} if self.wall else {}
         lacking = self.record.cost is None or self.compute_seconds is None
         return Bound(**met, lacking=lacking) * self.record.times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utilisation:
+    """A share of a peak, and which."""
+
+    share: float
+    peak: Peak
 
 
 class RooflineModel:
@@ -138,6 +147,40 @@ class RooflineModel:
         return self.summary.flops / self.seconds if self.seconds else None
 
     @property
+    def timing(self) -> Timing | None:
+        """Measured times, if the run was timed on this very device."""
+        timing = self.summary.timing
+        return timing if timing is not None and _is_called(self.device, timing.environment["device"]) else None
+
+    @property
+    def mfu(self) -> Utilisation | None:
+        """The share of the device's peak that the products of forward and backward reached; None where not measured.
+
+        Products that are computed again count as nothing, and neither does any other work. Raises MeasurementError for
+        a share above 1. Source: Chowdhery et al., PaLM (2022), appendix B.
+        """
+        peak = self.device.peak(self.main_dtype, tf32=self.tf32) if self.main_dtype else None
+        if self.timing is None or peak is None:
+            return None
+        flops = 2 * (self.summary.forward.macs + self.summary.backward.macs)
+        share = flops / self.timing.seconds / peak.flop_per_s
+        if share > 1:
+            raise MeasurementError(
+                f"The MFU would be {share:.2f}: {flops:,} FLOPs in {self.timing.seconds:.3g} s are more than the "
+                f"{peak.flop_per_s:.4g} FLOP/s of {self.device.name} in {peak.dtype}. Its peak is too low, or of "
+                "another dtype than the run's: pass tf32=True or dtype=, or measure it: torchcost calibrate."
+            )
+        return Utilisation(share=share, peak=peak)
+
+    def quicker(self) -> list[str]:
+        """Modules that ran in less time than their own bound: their data was in a cache, or a ceiling is too low."""
+        timing, nodes = self.timing, self.summary.nodes()
+        if timing is None:
+            return []
+        took = timing.own_by_path()
+        return [node.path for node in nodes if 0 < took.get(node.path, 0.0) < self.own[node.path].seconds]
+
+    @property
     def unknown_peaks(self) -> tuple[str, ...]:
         """Dtypes that are computed in and for which the device has no figure."""
         lacking = (leaf for leaf in self.leaves if leaf.record.cost is not None and leaf.compute_seconds is None)
@@ -164,6 +207,14 @@ class RooflineModel:
         other = cost.other_flops / others.flop_per_s if others is not None else 0.0
         side_by_side = products is not None and products.unit == "matrix"
         return max(multiplied, other) if side_by_side else multiplied + other
+
+
+def _is_called(device: Device, name: str) -> bool:
+    """Whether a driver's name is that of a device."""
+    try:
+        return device.name == name or Device.find(name).key == device.key != ""
+    except UnknownDeviceError:
+        return False
 
 
 def level_of(device: Device, working_set: int) -> Level | None:

@@ -17,6 +17,9 @@ __all__ = ["COLUMNS", "render"]
 COLUMNS = ("flops", "access_bytes", "intensity", "bound", "time", "time_share")
 """What the table shows unless other columns are asked for."""
 
+MEASURED = ("measured", "of_roof")
+"""What it shows beside them where the run was timed."""
+
 
 def render(
     model: RooflineModel,
@@ -28,10 +31,12 @@ def render(
     color: bool = False,
 ) -> str:
     """The table of a view with the least times of a device, and below it what they rest on."""
-    view = view if view is not None else View(columns=COLUMNS, bounds={})
+    if view is None:
+        columns = (*COLUMNS, *MEASURED) if model.timing is not None else COLUMNS
+        view = View(columns=columns, bounds={}, timing=model.timing)
     return text.render(
         model.summary,
-        replace(view, bounds=model.own),
+        replace(view, bounds=model.own, timing=model.timing),
         units=units,
         width=width,
         ascii_only=ascii_only,
@@ -41,7 +46,7 @@ def render(
 
 
 def _below(model: RooflineModel) -> Iterator[str]:
-    yield from (_whole(model), *_device(model), *_lacking(model))
+    yield from (_whole(model), *_measured(model), *_device(model), *_lacking(model))
 
 
 def _whole(model: RooflineModel) -> str:
@@ -54,6 +59,28 @@ def _whole(model: RooflineModel) -> str:
     shares = (f"{scale.share(seconds / total.seconds)}% {wall}-bound" for wall, seconds in walls.items() if seconds)
     reached = scale.rate(model.attainable_flop_per_s, "FLOP")
     return f"At least {bound}{scale.seconds(total.seconds)}: {', '.join(shares)}; {reached} at most"
+
+
+def _measured(model: RooflineModel) -> Iterator[str]:
+    """The time that the run really took, beside the bound."""
+    if model.summary.timing is None:
+        return
+    timing, total = model.timing, model.total.seconds
+    where = ", ".join(f"{name} {value}" for name, value in model.summary.timing.environment.items())
+    if timing is None:
+        yield f"Measured on another device, which says nothing of this one: {where}"
+        return
+    spread = " + ".join(f"{phase} {scale.seconds(each.median)}" for phase, each in timing.whole.items())
+    noisy = "; noisy: the middle half of the runs differs by more than a tenth" if timing.is_noisy else ""
+    of_roof = f", the bound is {scale.share(total / timing.seconds)}% of it" if timing.seconds else ""
+    yield f"Measured {scale.seconds(timing.seconds)} ({spread}; median of {timing.repeats}{noisy}){of_roof}"
+    if (mfu := model.mfu) is not None:
+        yield f"MFU {scale.share(mfu.share)}% of {scale.rate(mfu.peak.flop_per_s, 'FLOP')} in {mfu.peak.dtype}"
+    yield f"Measured on {where}"
+    if quicker := model.quicker():
+        named = ", ".join(path or "(root)" for path in quicker[:5])
+        more = f" and {len(quicker) - 5} more" if quicker[5:] else ""
+        yield f"Quicker than their bound, by data in a cache or a ceiling that is too low: {named}{more}"
 
 
 def _device(model: RooflineModel) -> Iterator[str]:

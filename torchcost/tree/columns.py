@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT",
     "Column",
     "Figure",
+    "Needs",
     "check_column",
     "own_of",
     "parameters_of",
@@ -25,7 +26,8 @@ __all__ = [
     "uncounted_in",
 ]
 
-Kind = Literal["count", "bytes", "seconds", "share", "ratio", "text"]
+Kind = Literal["count", "bytes", "seconds", "rate", "share", "ratio", "text"]
+Needs = Literal["device", "timing"]
 Figure = int | float | str | None
 
 
@@ -33,15 +35,15 @@ Figure = int | float | str | None
 class Column:
     """What a column shows: its header, how to write its figures, and the figure of equal modules taken together.
 
-    `own` is the figure of what the modules do and hold themselves; None where that makes no sense. Those `of_device`
-    are known where the least times on a device are given.
+    `own` is the figure of what the modules do and hold themselves; None where that makes no sense. `needs` are
+    what must be given beside the report: the least times on a device, measured times.
     """
 
     header: str
     kind: Kind
     figure: Callable[[Group, Layout], Figure]
     own: Callable[[Group, Layout], Figure] = lambda group, flat: None
-    of_device: bool = False
+    needs: frozenset[Needs] = frozenset()
 
 
 def total_of(group: Group) -> Cost:
@@ -89,7 +91,18 @@ def _bounded(pick: Callable[[Bound, Layout], Figure], header: str, kind: Kind) -
         kind=kind,
         figure=lambda group, flat: pick(flat.bound(flat.below(group)), flat),
         own=lambda group, flat: pick(flat.bound(group), flat),
-        of_device=True,
+        needs=frozenset(("device",)),
+    )
+
+
+def _timed(pick: Callable[[Group, Layout], Figure], header: str, kind: Kind, *needs: Needs) -> Column:
+    """A column of what was measured."""
+    return Column(
+        header=header,
+        kind=kind,
+        figure=lambda group, flat: pick(tuple(flat.below(group)), flat),
+        own=lambda group, flat: pick(group, flat),
+        needs=frozenset(("timing", *needs)),
     )
 
 
@@ -144,6 +157,13 @@ COLUMNS: Mapping[str, Column] = {
     "bound": _bounded(lambda bound, flat: bound.wall or "", "Bound", "text"),
     "time": _bounded(lambda bound, flat: bound.seconds, "Time", "seconds"),
     "time_share": _bounded(lambda bound, flat: _part(bound.seconds, flat.seconds), "Time %", "share"),
+    "measured": _timed(lambda nodes, flat: flat.took(nodes), "Measured", "seconds"),
+    "measured_share": _timed(lambda nodes, flat: _part(flat.took(nodes), flat.took_in_all), "Measured %", "share"),
+    "achieved": _timed(lambda nodes, flat: _part(own_of(nodes).flops, flat.took(nodes)), "FLOP/s", "rate"),
+    "bandwidth": _timed(lambda nodes, flat: _part(own_of(nodes).access_bytes, flat.took(nodes)), "B/s", "rate"),
+    "of_roof": _timed(
+        lambda nodes, flat: _part(flat.bound(nodes).seconds, flat.took(nodes)), "Of roof %", "share", "device"
+    ),
     "dtype": _over(_dtypes, "MAC dtype", "text"),
     "uncounted": _over(uncounted_in, "Uncounted", "text"),
 }
@@ -160,13 +180,17 @@ def shapes(specs: Sequence[object]) -> str:
     return f"{str(specs[0]).partition('[')[2].rstrip(']')}{more}"
 
 
-def check_column(name: str, *, on_device: bool) -> None:
-    """Raises for a name that is no column, with the nearest that is, and for one that needs a device without one."""
+def check_column(name: str, given: frozenset[Needs]) -> None:
+    """Raises for a name that is no column, with the nearest that is, and for one that needs what is not given."""
     if name not in COLUMNS:
         hint = close_match(name, COLUMNS)
         raise ConfigurationError(f"unknown column '{name}'. Choose from: {', '.join(COLUMNS)}.{hint}")
-    if COLUMNS[name].of_device and not on_device:
-        raise ConfigurationError(
-            f"column '{name}' is of a device. Type torchcost roofline MODEL --device h100-sxm5; "
-            "in Python report.roofline('h100-sxm5')."
-        )
+    for lacking in sorted(COLUMNS[name].needs - given):
+        raise ConfigurationError(_LACKING[lacking].format(name))
+
+
+_LACKING: Mapping[Needs, str] = {
+    "device": "column '{}' is of a device. Type torchcost roofline MODEL --device h100-sxm5; "
+    "in Python report.roofline('h100-sxm5').",
+    "timing": "column '{}' is measured. Type torchcost roofline MODEL --measure; in Python count(..., timing=True).",
+}

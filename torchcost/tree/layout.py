@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property, reduce
 from operator import add
 
+from torchcost.timing import Timing
 from torchcost.tree.bound import Bound, Bounds
 from torchcost.tree.node import Node
 
@@ -22,9 +23,12 @@ class Layout:
     `_same` numbers them by the very tensors they hold: two that share a number are one module under two names.
     """
 
-    def __init__(self, root: Node, *, complete: bool = True, bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, root: Node, *, complete: bool = True, bounds: Bounds | None = None, timing: Timing | None = None
+    ) -> None:
         self._complete = complete
         self._bounds = bounds if bounds is not None else {}
+        self._took = timing.own_by_path() if timing is not None else {}
         self.nodes: list[Node] = []
         waiting = [root]
         while waiting:
@@ -56,6 +60,15 @@ class Layout:
     def seconds(self) -> float:
         """The least time of the whole."""
         return self.bound(self.nodes).seconds
+
+    def took(self, nodes: Iterable[Node]) -> float:
+        """Measured seconds of what modules do themselves."""
+        return sum(self._took.get(node.path, 0.0) for node in nodes)
+
+    @cached_property
+    def took_in_all(self) -> float:
+        """Measured seconds of the whole."""
+        return self.took(self.nodes)
 
     def unfinished(self, group: Group) -> bool:
         """Whether an exception ended a call: in a run that it ended, what was entered and gave no output."""

@@ -12,8 +12,19 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from torchcost.cost import Cost
+from torchcost.timing import Timing
 from torchcost.tree.bound import Bounds
-from torchcost.tree.columns import COLUMNS, DEFAULT, Figure, check_column, own_of, parameters_of, shapes, uncounted_in
+from torchcost.tree.columns import (
+    COLUMNS,
+    DEFAULT,
+    Figure,
+    Needs,
+    check_column,
+    own_of,
+    parameters_of,
+    shapes,
+    uncounted_in,
+)
 from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node
 from torchcost.tree.summary import Summary
@@ -28,7 +39,8 @@ _WITHOUT_RUN = ("type", "calls", "params", "trainable")
 class View:
     """Which rows and columns to show. `sort` and `top` make the tree a flat list, largest first, whatever its depth.
 
-    `bounds` are the least times of the modules on a device, for the columns that show them.
+    `bounds` are the least times of the modules on a device and `timing` the measured ones, for the columns that show
+    them.
     """
 
     depth: int | None = 3
@@ -37,10 +49,13 @@ class View:
     top: int | None = None
     columns: tuple[str, ...] = DEFAULT
     bounds: Bounds | None = None
+    timing: Timing | None = None
 
     def __post_init__(self) -> None:
+        beside: dict[Needs, object] = {"device": self.bounds, "timing": self.timing}
+        given = frozenset(name for name, value in beside.items() if value is not None)
         for name in (*self.columns, *([self.sort] if self.sort is not None else [])):
-            check_column(name, on_device=self.bounds is not None)
+            check_column(name, given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +77,7 @@ class Row:
 
 def rows(summary: Summary, view: View) -> tuple[Row, ...]:
     """The rows of a view: the input, the whole model, its modules."""
-    flat = Layout(summary.root, complete=summary.complete, bounds=view.bounds)
+    flat = Layout(summary.root, complete=summary.complete, bounds=view.bounds, timing=view.timing)
     ranked = view.sort is not None or view.top is not None
     return (*_input_row(summary, view), *(_ranked(flat, view) if ranked else _tree(flat, view)))
 
