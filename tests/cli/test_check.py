@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from click.testing import Result
 
+from torchcost import rules
 from torchcost.regression.files import read
 
 Command = Callable[..., Result]
@@ -47,7 +51,9 @@ def change(folder: Path, **arguments: int) -> None:
 def test_without_a_baseline_there_is_nothing_to_compare_with(run: Command) -> None:
     result = run("check")
     assert (result.exit_code, result.stdout) == (4, "")
-    assert "error: net: No baseline" in result.stderr
+    assert result.stderr == (
+        f"torchcost: error: net: No baseline {Path('costs/net.json')}. Create it with --update, and commit it.\n"
+    )
 
 
 def test_update_writes_it_once(run: Command, project: Path) -> None:
@@ -142,23 +148,172 @@ def test_another_input_is_nothing_to_compare_with(run: Command, project: Path) -
     assert "of other inputs: float32[1, 4, 8, 8], and this run of float32[2, 4, 8, 8]" in result.stderr
 
 
-def test_a_damaged_baseline_is_told_and_left(run: Command, project: Path) -> None:
-    run("check", "--update")
-    path = project / "costs" / "net.json"
-    path.write_text(path.read_text()[:100])
-    result = run("check")
-    assert (result.exit_code, path.stat().st_size) == (4, 100)
-    assert "neither a baseline nor a report" in result.stderr
-    assert run("check", "--update").exit_code == 0
-    assert read(str(path))["params"] == 296
-
-
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_takes_no_file_is_told(run: Command, project: Path) -> None:
     (project / "costs").mkdir(mode=0o500)
     result = run("check", "--update")
     assert result.exit_code == 2
     assert "Cannot write" in result.stderr
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "truncated": lambda data: data[: len(data) // 2],
+    "binary": lambda data: b"\xff\xfe\x00" + data,
+    "older schema": lambda data: data.replace(b"baseline@1", b"baseline@0"),
+    "edited by hand": lambda data: data.replace(b'"calls": 1', b'"calls": "one"'),
+    "half merged": lambda data: data.replace(b' "modules"', b'<<<<<<< ours\n "modules"'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_baseline_that_cannot_be_read_is_told_in_a_line_and_left(damage: str, run: Command, project: Path) -> None:
+    run("check", "--update")
+    path = project / "costs" / "net.json"
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](whole))
+    result = run("check")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (4, "", 1)
+    assert str(Path("costs/net.json")) in result.stderr
+    assert path.read_bytes() == DAMAGES[damage](whole) != whole
+    assert run("check", "--update").exit_code == 0
+    assert path.read_bytes() == whole
+
+
+def file_for_folder(costs: Path) -> None:
+    """Below a file nobody can write; what a folder forbids does not bind root."""
+    costs.write_text("a file")
+
+
+def folder_for_file(costs: Path) -> None:
+    (costs / "net.json").mkdir(parents=True)
+
+
+def link_to_nothing(costs: Path) -> None:
+    costs.symlink_to("gone")
+
+
+@pytest.mark.parametrize("obstacle", [file_for_folder, folder_for_file, link_to_nothing])
+def test_where_no_file_can_be_written_that_is_told_and_nothing_left(
+    obstacle: Callable[[Path], None], run: Command, project: Path
+) -> None:
+    obstacle(project / "costs")
+    before = sorted(project.rglob("*"))
+    assert run("check").exit_code == 4
+    result = run("check", "--update")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert f"error: net: Cannot write {Path('costs/net.json')}: " in result.stderr
+    assert [path for path in sorted(project.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From then on writing fails as on a read-only mount, which binds root too."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    return lambda: monkeypatch.setattr(Path, "write_text", refuse)
+
+
+def test_a_folder_that_takes_nothing_is_fine_where_nothing_changed(run: Command, read_only: Callable[[], None]) -> None:
+    run("check", "--update")
+    read_only()
+    assert (run("check", "--update").exit_code, run("check").exit_code) == (0, 0)
+
+
+def test_a_folder_that_takes_nothing_keeps_what_it_has(
+    run: Command, project: Path, read_only: Callable[[], None]
+) -> None:
+    run("check", "--update")
+    before = (project / "costs" / "net.json").read_bytes()
+    change(project, kernel=5)
+    read_only()
+    result = run("check", "--update")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Cannot write {Path('costs/net.json')}: Read-only file system." in result.stderr
+    assert (project / "costs" / "net.json").read_bytes() == before
+
+
+def test_a_changed_counting_rule_is_told_in_the_changelogs_words(
+    run: Command, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("check", "--update")
+    path = project / "costs" / "net.json"
+    path.write_text(path.read_text("utf-8").replace("torchcost/1", "torchcost/0"), encoding="utf-8")
+    monkeypatch.setattr(rules, "CHANGES", {"torchcost/0": (), "torchcost/1": ("A look-up is 1 FLOP, was 0.",)})
+    result = run("check")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert result.stderr == (
+        "torchcost: error: net: The baseline is of other counting rules: torchcost/0, and this run of torchcost/1. "
+        "What changed: A look-up is 1 FLOP, was 0. Write the baseline anew with --update.\n"
+    )
+    assert run("check", "--update").exit_code == 0
+    assert read(str(path)).rules == "torchcost/1"
+
+
+def test_an_unknown_setting_is_told_with_the_nearest(run: Command, project: Path) -> None:
+    configure(project, 'tolerence = "1%"\n')
+    result = run("check")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        "torchcost: error: torchcost.toml, target 'net': no setting 'tolerence'. Did you mean 'tolerance'?\n"
+    )
+
+
+NAMES = ("a|b", "`tick`", "two\nlines", "</script><b>", "%0A::error::x", "::error file=a::b", "##[error]x")
+
+ODD = f"""
+from torch import nn
+
+class Odd(nn.Linear):
+    def extra_repr(self):
+        return "::error::" + super().extra_repr()
+
+def net(width=4):
+    model = nn.Sequential()
+    for name in {NAMES!r}:
+        model.add_module(name, Odd(4, 4, bias=width > 4))
+    return model
+"""
+
+
+def test_names_of_any_signs_pass_through_every_form(run: Command, project: Path) -> None:
+    (project / "models.py").write_text(ODD, encoding="utf-8")
+    (project / "torchcost.toml").write_text(TARGET.replace("1,4,8,8", "1,4"), encoding="utf-8")
+    assert run("check", "--update").exit_code == 0
+    assert [module.path for module in read("costs/net.json").modules] == list(NAMES)
+    (project / "torchcost.toml").write_text(
+        TARGET.replace("1,4,8,8", "1,4") + "model-kwargs = { width = 5 }\n", encoding="utf-8"
+    )
+    files = ("--markdown", "c.md", "--junit", "c.xml", "--json", "c.json", "--benchmark-json", "b.json")
+    result = run("check", "--github", "always", *files)
+    assert (result.exit_code, result.stderr) == (1, "")
+    commands = [line for line in result.stdout.splitlines() if line.lstrip().startswith("::")]
+    assert len(commands) == 2 + len(NAMES)  # parameters and access in whole, then each layer
+    assert all(line.startswith("::error file=costs/net.json,line=") for line in commands)
+    assert "##[" not in "".join(line for line in result.stdout.splitlines() if line not in commands)
+    rows = [line for line in (project / "c.md").read_text("utf-8").splitlines() if line.startswith("| \\~ |")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [6] * len(NAMES)
+    assert ElementTree.parse(project / "c.xml").getroot().attrib["failures"] == "1"
+    (told,) = json.loads((project / "c.json").read_text("utf-8"))
+    assert [module["path"] for module in told["modules"]] == list(NAMES)
+
+
+def test_a_verdict_of_many_lines_stands_apart(run: Command, project: Path) -> None:
+    second = TARGET.replace('"net"', '"other"')
+    configure(project, second)
+    run("check", "--update")
+    assert run("check").stdout.count("\n") == 2
+    configure(project, f"model-kwargs = {{ kernel = 5 }}\n{second}")
+    assert "stands in torchcost.toml.\n\nok    other: " in run("check").stdout
+    configure(project, f"{second}model-kwargs = {{ kernel = 5 }}\n")
+    assert run("check").stdout.startswith("ok    net: 36.86 KFLOPs, 296 params\n\nTotal ")
+
+
+def test_the_projects_own_words_are_one_line(run: Command, project: Path) -> None:
+    configure(project, 'budget = { params = "1" }\nmessage = """\nAsk #edge.\nBefore Friday."""\n')
+    assert "\nAsk #edge. Before Friday.\n" in run("check", "--update").stdout
 
 
 def test_github_gets_a_step_summary_and_annotations_unasked(

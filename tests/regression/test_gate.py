@@ -12,6 +12,7 @@ from torch import nn
 
 import torchcost
 from tests.regression.conftest import Measure, net
+from torchcost import rules
 from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.examples import resnet18
 from torchcost.regression.baseline import baseline_of
@@ -37,8 +38,10 @@ def test_a_dearer_layer_is_red_although_the_whole_is_cheaper() -> None:
     before, after = baseline_of(counted(resnet18())), baseline_of(counted(shorter(wider=True)))
     assert -0.015 < after["flops"] / before["flops"] - 1 < -0.014
     (failure,) = judge(after, before, STRICT).failures
-    assert "layer3.0.conv2 (Conv2d)" in failure.text
-    assert "kernel_size 3×3 → 5×5" in failure.text
+    assert failure.text == (
+        "layer3.0.conv2 (Conv2d), kernel_size 3×3 → 5×5, padding 1×1 → 2×2: "
+        "MACs 115.6 M -> 321.1 M (+205.5 M, +177.78%), macs:+0 is the limit of a module; also FLOPs, Params, Access"
+    )
     assert failure.module == "layer3.0.conv2"
 
 
@@ -88,10 +91,24 @@ def test_other_inputs_are_nothing_to_compare_with(old: Any, new: Any, measured: 
         judge(measured(net(), **new), measured(net(), **old), STRICT)
 
 
-def test_other_rules_are_nothing_to_compare_with(measured: Measure) -> None:
-    old = replace(measured(net()), rules="torchcost/0")
-    with pytest.raises(BaselineError, match="of other counting rules: torchcost/0, and this run of torchcost/1"):
-        judge(measured(net()), old, STRICT)
+def test_other_rules_are_nothing_to_compare_with_and_say_what_they_changed(
+    measured: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"torchcost/0": (), "torchcost/1": ("A GELU is 6 FLOPs, was 5.", "A look-up is 1.")}
+    monkeypatch.setattr(rules, "CHANGES", changes)
+    with pytest.raises(BaselineError) as told:
+        judge(measured(net()), replace(measured(net()), rules="torchcost/0"), STRICT)
+    assert str(told.value) == (
+        "The baseline is of other counting rules: torchcost/0, and this run of torchcost/1. "
+        "What changed: A GELU is 6 FLOPs, was 5. A look-up is 1. "
+        "Write the baseline anew with --update (in Python update=True)."
+    )
+
+
+def test_rules_of_a_newer_torchcost_ask_for_an_upgrade(measured: Measure) -> None:
+    newer = replace(measured(net()), rules="torchcost/999")
+    with pytest.raises(BaselineError, match=r"written by a newer torchcost: pip install --upgrade torchcost, or write"):
+        judge(measured(net()), newer, STRICT)
 
 
 @pytest.mark.parametrize(

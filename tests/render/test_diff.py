@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from torchcost import rules
 from torchcost.regression.baseline import Baseline, ModuleCost
 from torchcost.regression.comparison import Comparison, compare
 from torchcost.render.diff import render
@@ -45,6 +47,36 @@ def test_it_says_what_changed_and_why(comparison: Comparison) -> None:
         "",
         "Modules: 1 changed, 1 renamed, 1 added, 1 removed, 0 unchanged.",
     ]
+
+
+def test_a_block_that_went_is_a_row_with_its_sum() -> None:
+    before = of(("stem", 1000, ""), ("block", 3, ""), ("block.a", 200, "in=3"), ("block.b", 50, ""))
+    lines = render(compare(before, of(("stem", 1000, "")))).splitlines()
+    assert lines[4:] == [
+        "Module (type)                A FLOPs  B FLOPs  Change         %",
+        "- block (Linear): 3 modules      506        –    -506  -100.00%",
+        "",
+        "Modules: 3 removed, 1 unchanged.",
+    ]
+
+
+def test_modules_in_blocks_that_are_not_listed_are_counted() -> None:
+    before, after = of(("a.x", 7, ""), ("a.y", 8, ""), ("b", 100, "")), of(("c", 1, ""))
+    assert render(compare(before, after), most=1).splitlines()[-1] == (
+        "Modules: 1 added, 3 removed (3 not shown), 0 unchanged."
+    )
+
+
+def test_the_sides_are_called_as_asked(comparison: Comparison) -> None:
+    lines = render(comparison, sides=("Was", "Now")).splitlines()
+    assert lines[0].split() == ["Total", "Was", "Now", "Change", "%", "Now", "/", "Was"]
+    assert lines[4].split() == ["Module", "(type)", "Was", "FLOPs", "Now", "FLOPs", "Change", "%"]
+
+
+def test_other_counting_rules_say_what_they_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "CHANGES", {"torchcost/0": (), "torchcost/1": ("A look-up is 1.",)})
+    lines = render(compare(replace(BEFORE, rules="torchcost/0"), BEFORE)).splitlines()
+    assert lines[-2:] == ["Not the same counting rules: torchcost/0 and torchcost/1.", "A look-up is 1."]
 
 
 def test_equal_models_have_no_table() -> None:

@@ -86,7 +86,7 @@ def _outcome(target: Target, config: Config, allowed: Limits, *, update: bool) -
         result=result,
         error=error,
         code=code,
-        message=target.message,
+        message=one_line(target.message, 2000),
         lines=lines_of(path) if result is not None and not result else {},
     )
 
@@ -103,9 +103,9 @@ def _limits(target: Target, *, exact: bool) -> Limits:
 
 def _checked(target: Target, config: Config, allowed: Limits, *, update: bool) -> CheckResult:
     current = _measured(target, config)
-    path = config.baseline(target)
+    path = Path(_shown(config.baseline(target)))
     if update and write(current, path):
-        console.note(f"wrote {_shown(path)}")
+        console.note(f"wrote {path}")
     return beside(current, path, allowed)
 
 

@@ -44,15 +44,20 @@ class Surfaces:
         on_github = environment.get("GITHUB_ACTIONS") == "true"
         self._on_github = github == "always" or (github == "auto" and on_github)
         self._step_summary = environment.get("GITHUB_STEP_SUMMARY")
+        self._told = ""
         self._folder = _below(environment.get("GITHUB_WORKSPACE"))
 
     def tell(self, outcome: Outcome) -> None:
         """Prints a verdict; one that there is not is an error."""
+        inert = as_commands.inert if self._on_github else str
         if outcome.result is None:
-            console.error(f"{outcome.name}: {outcome.error}")
+            console.error(inert(f"{outcome.name}: {outcome.error}"))
             return
         ascii_only = console.shows_only_ascii(self._stream)
-        console.write(gate.render(outcome, width=self._width, ascii_only=ascii_only, color=self._color))
+        text = inert(gate.render(outcome, width=self._width, ascii_only=ascii_only, color=self._color))
+        is_apart = self._told and "\n" in self._told + text  # a verdict of many lines has an empty one around it
+        console.write(f"\n{text}" if is_apart else text)
+        self._told = text
 
     def close(self, outcomes: Sequence[Outcome]) -> None:
         """Writes what is made of all verdicts together."""

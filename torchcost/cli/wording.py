@@ -13,6 +13,7 @@ def typed(message: str) -> str:
 
 
 _WORDS = (
+    (" (in Python update=True)", ""),
     ("Check input_size or input_data against its forward", "Change them with --input or --inputs"),
     ("Build the model with weights and count it with execution='real'", "Type --execution auto"),
     ("execution='fake' or 'auto'", "--execution auto"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from torchcost.errors import BaselineError
 from torchcost.regression.baseline import Baseline, baseline_of
 from torchcost.regression.files import read, write
-from torchcost.regression.gate import CheckResult, Limits, judge, limits
+from torchcost.regression.gate import UPDATE, CheckResult, Limits, judge, limits
 from torchcost.tree.summary import Summary
 
 __all__ = ["beside", "check"]
@@ -56,5 +56,5 @@ def check(
 def beside(current: Baseline, path: Path, allowed: Limits) -> CheckResult:
     """The verdict on a run beside the baseline of a file; raises BaselineError where there is none."""
     if not path.is_file():
-        raise BaselineError(f"No baseline {path}. Create it with --update (in Python update=True), and commit it.")
+        raise BaselineError(f"No baseline {path}. Create it with {UPDATE}, and commit it.")
     return judge(current, read(str(path)), allowed)

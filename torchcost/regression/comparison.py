@@ -9,8 +9,9 @@ from typing import Literal
 
 from torchcost.regression.baseline import Baseline, ModuleCost
 from torchcost.regression.reasons import reasons
+from torchcost.rules import changed_between
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Change", "Comparison", "Kind", "compare"]
 
 Kind = Literal["changed", "renamed", "added", "removed"]
 
@@ -38,6 +39,15 @@ class Change:
         assert module is not None
         return module
 
+    @property
+    def label(self) -> str:
+        return self.module.label
+
+    @property
+    def size(self) -> int:
+        """Of how many modules it tells."""
+        return 1
+
     def of(self, metric: str) -> tuple[int, int]:
         """A metric before and after."""
         return self.before[metric] if self.before else 0, self.after[metric] if self.after else 0
@@ -59,10 +69,6 @@ class Comparison:
         """The total of a metric before and after."""
         return self.before[metric], self.after[metric]
 
-    def ranked(self, metric: str) -> list[Change]:
-        """The modules that change a metric the most first."""
-        return sorted(self.changes, key=lambda change: -abs(change.delta(metric)))
-
     @property
     def unchanged(self) -> int:
         """Modules that are in both and cost the same."""
@@ -76,6 +82,11 @@ class Comparison:
         names = (*before, *(name for name in after if name not in before))
         pairs = {name: (before.get(name, ""), after.get(name, "")) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    @property
+    def changed_rules(self) -> tuple[str, ...] | None:
+        """What the counting rules of one count otherwise than those of the other; None where one is not known here."""
+        return changed_between(self.before.rules, self.after.rules)
 
 
 def compare(before: Baseline, after: Baseline) -> Comparison:

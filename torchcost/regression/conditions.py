@@ -49,7 +49,10 @@ class Condition:
 
     def told(self, comparison: Comparison) -> str:
         """The metric and how it changed, in words."""
-        before, after = self._of(comparison)
+        return self.told_of(*self._of(comparison))
+
+    def told_of(self, before: Fraction | int, after: Fraction | int) -> str:
+        """The metric and how it changed from one figure to another, in words."""
         if self.metric == _COVERAGE:
             return f"coverage is {float(after):.2%}"
         metric = METRICS[self.metric]

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,7 @@ def write(baseline: Baseline, path: Path) -> bool:
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         _replace(path, text)
     except OSError as error:
         raise ConfigurationError(f"Cannot write {path}: {error.strerror}.") from error
@@ -151,12 +154,38 @@ def write(baseline: Baseline, path: Path) -> bool:
 
 def _replace(path: Path, text: str) -> None:
     """Puts a text where a file is, in one step: whoever reads meanwhile finds the old one or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = path.with_name(f"{_prefix(path)}{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8", newline="\n")
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes that were killed left beside a file; those that live may still be writing."""
+    for left in path.parent.glob(f"{escape(_prefix(path))}*"):
+        process = left.name.removeprefix(_prefix(path))
+        if process.isdecimal() and not _lives(int(process)):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _prefix(path: Path) -> str:
+    """How the names begin of what is written beside a file; the number of the process follows."""
+    return f".{path.name}."
+
+
+def _lives(process: int) -> bool:
+    """Whether there is such a process; yes where that cannot be asked, since on Windows a signal would end it."""
+    if os.name != "posix":
+        return True
+    try:
+        with suppress(PermissionError):  # it is another user's
+            os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def lines_of(path: Path) -> dict[str, int]:

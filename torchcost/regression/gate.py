@@ -8,15 +8,18 @@ from typing import NamedTuple
 
 from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.regression.baseline import Baseline
-from torchcost.regression.comparison import Comparison, compare
+from torchcost.regression.comparison import Change, Comparison, compare
 from torchcost.regression.conditions import Condition, condition
 from torchcost.regression.metrics import METRICS
 from torchcost.words import close_match
 
-__all__ = ["GATED", "CheckResult", "Failure", "Limits", "judge", "limits"]
+__all__ = ["GATED", "UPDATE", "CheckResult", "Failure", "Limits", "judge", "limits"]
 
 GATED = ("macs", "flops", "params", "activation_bytes", "access_bytes")
 """The metrics that may not grow, unless a tolerance says by how much."""
+
+UPDATE = "--update (in Python update=True)"
+"""What writes a baseline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +99,30 @@ def _known(metric: str, setting: str) -> str:
 def judge(current: Baseline, before: Baseline | None, limits: Limits) -> CheckResult:
     """The verdict on a run, beside a baseline or alone; raises BaselineError where the two cannot be compared."""
     comparison = compare(before if before is not None else current, current)
+    _demand_one_measure(comparison)
+    failures = (*_totals(comparison, limits), *_modules(comparison, limits))
+    return CheckResult(comparison=comparison, failures=failures, improved=tuple(_improved(comparison)))
+
+
+def _demand_one_measure(comparison: Comparison) -> None:
+    """Raises BaselineError where the two are no measure of one change."""
+    if comparison.before.rules != comparison.after.rules:
+        raise BaselineError(_other_rules(comparison))
     for name, (was, now) in comparison.differing_settings.items():
         raise BaselineError(
             f"The baseline is of other {name}: {was or 'none'}, and this run of {now or 'none'}. "
-            "Check the same, or write the baseline anew with --update."
+            f"Check the same, or write the baseline anew with {UPDATE}."
         )
-    failures = (*_totals(comparison, limits), *_modules(comparison, limits))
-    return CheckResult(comparison=comparison, failures=failures, improved=tuple(_improved(comparison)))
+
+
+def _other_rules(comparison: Comparison) -> str:
+    """What the counting rules changed, in the changelog's words; what is not known here, a newer torchcost wrote."""
+    was, now = comparison.before.rules, comparison.after.rules
+    told = f"The baseline is of other counting rules: {was}, and this run of {now}."
+    if comparison.changed_rules is not None:
+        return f"{told} What changed: {' '.join(comparison.changed_rules)} Write the baseline anew with {UPDATE}."
+    cure = "One of the two was written by a newer torchcost: pip install --upgrade torchcost"
+    return f"{told} {cure}, or write the baseline anew with {UPDATE}."
 
 
 def _totals(comparison: Comparison, limits: Limits) -> Iterator[Failure]:
@@ -121,10 +141,14 @@ def _modules(comparison: Comparison, limits: Limits) -> Iterator[Failure]:
             continue
         beyond = [limit for limit in limits.modules if limit.is_beyond(*change.of(limit.metric))]
         if beyond:
-            metrics = ", ".join(METRICS[limit.metric].header for limit in beyond)
-            why = f": {', '.join(change.reasons)}" if change.reasons else ""
-            text = f"{change.after.label} is beyond {beyond[0].text} of a module in {metrics}{why}"
-            yield Failure(text, change.before.path)
+            yield Failure(_module_beyond(change, *beyond), change.before.path)
+
+
+def _module_beyond(change: Change, limit: Condition, *others: Condition) -> str:
+    """Which module, why, by how much, and what else of it is beyond its limit."""
+    told = f"{limit.told_of(*change.of(limit.metric))}, {limit.text} is the limit of a module"
+    also = f"; also {', '.join(METRICS[other.metric].header for other in others)}" if others else ""
+    return f"{', '.join((change.label, *change.reasons))}: {told}{also}"
 
 
 def _improved(comparison: Comparison) -> Iterator[str]:

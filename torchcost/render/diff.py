@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from torchcost import units as scale
-from torchcost.regression.comparison import Change, Comparison
+from torchcost.regression.blocks import Block, Row, ranked
+from torchcost.regression.comparison import Comparison
 from torchcost.regression.metrics import METRICS, Metric
 from torchcost.render.drawing import drawn
 from torchcost.render.signs import ascii_only as as_ascii, printable
@@ -20,7 +21,7 @@ from torchcost.units import Units
 __all__ = ["MOST_MODULES", "SIGNS", "render", "why"]
 
 MOST_MODULES = 20
-"""How many modules are listed unless more are asked for."""
+"""How many rows of modules are listed unless more are asked for."""
 
 _WIDTH = 100
 _GAP = 2
@@ -41,20 +42,23 @@ def render(
     width: int | None = _WIDTH,
     ascii_only: bool = False,
     color: bool = False,
+    sides: tuple[str, str] = ("A", "B"),
 ) -> str:
-    """The totals before and after, and at most so many modules, those first that change `metric` the most."""
+    """The totals on both sides, and at most so many rows of modules, those first that change `metric` the most."""
     safe = as_ascii if ascii_only else printable
     width = width if width is not None else _ENDLESS
     page = _Page(width=width, color=color, safe=safe)
-    ranked = comparison.ranked(metric)[:most]
-    totals = page.table("Total", "A", "B", "Change", "%", "B / A", rows=_totals(comparison, units))
+    listed = ranked(comparison, metric)[:most]
+    was, now = sides
+    totals = page.table("Total", was, now, "Change", "%", f"{now} / {was}", rows=_totals(comparison, units))
     header = METRICS[metric].header
-    heads = "Module (type)", f"A {header}", f"B {header}", "Change", "%"
-    modules = page.table(*heads, rows=[_module(change, metric, units) for change in ranked])
+    heads = "Module (type)", f"{was} {header}", f"{now} {header}", "Change", "%"
+    modules = page.table(*heads, rows=[_module(row, metric, units) for row in listed])
     lines = [*totals, ""]
-    if ranked:
-        lines += [modules[0], *_with_reasons(modules[1:], ranked, page), ""]
-    lines += [line for text in _counts(comparison, shown=len(ranked)) for line in page.wrapped(text)]
+    if listed:
+        lines += [modules[0], *_with_reasons(modules[1:], listed, page), ""]
+    shown = sum(row.size for row in listed)
+    lines += [line for text in _counts(comparison, shown=shown) for line in page.wrapped(text)]
     return "\n".join(lines)
 
 
@@ -74,33 +78,33 @@ def _totals(comparison: Comparison, units: Units) -> list[Sequence[str]]:
     return rows
 
 
-def _module(change: Change, metric: str, units: Units) -> Sequence[str]:
-    before, after = change.of(metric)
+def _module(row: Row, metric: str, units: Units) -> Sequence[str]:
+    before, after = row.of(metric)
     shown = METRICS[metric]
     return (
-        f"{SIGNS[change.kind]} {change.module.label}",
-        shown.written(before, units) if change.before is not None else scale.MISSING,
-        shown.written(after, units) if change.after is not None else scale.MISSING,
+        f"{SIGNS[row.kind]} {row.label}",
+        shown.written(before, units) if row.kind != "added" else scale.MISSING,
+        shown.written(after, units) if row.kind != "removed" else scale.MISSING,
         *_change(shown, before, after, units),
     )
 
 
-def _with_reasons(lines: Sequence[str], changes: Sequence[Change], page: _Page) -> Iterator[str]:
-    """Each module's line, and below it why it changed."""
-    for line, change in zip(lines, changes, strict=True):
+def _with_reasons(lines: Sequence[str], rows: Sequence[Row], page: _Page) -> Iterator[str]:
+    """Each row's line, and below it why it changed."""
+    for line, row in zip(lines, rows, strict=True):
         yield line
-        if reason := why(change):
+        if reason := why(row):
             yield from page.wrapped(reason, indent="    ")
 
 
-def why(change: Change) -> str:
-    """The reasons, what an added module is, or which metrics differ where nothing says why."""
-    if change.kind == "removed":
+def why(row: Row) -> str:
+    """The reasons, what an added module is, or which metrics differ where nothing says why; a block's row says it."""
+    if isinstance(row, Block) or row.kind == "removed":
         return ""
-    if change.kind == "added":
-        return change.module.details
-    differing = (METRICS[name].header for name in METRICS if change.delta(name))
-    return ", ".join(change.reasons) or f"its own forward: {', '.join(differing)}"
+    if row.kind == "added":
+        return row.module.details
+    differing = (METRICS[name].header for name in METRICS if row.delta(name))
+    return ", ".join(row.reasons) or f"its own forward: {', '.join(differing)}"
 
 
 def _counts(comparison: Comparison, *, shown: int) -> Iterator[str]:
@@ -114,6 +118,7 @@ def _counts(comparison: Comparison, *, shown: int) -> Iterator[str]:
         yield f"No module differs: {comparison.unchanged} are the same."
     for name, (before, after) in comparison.differing_settings.items():
         yield f"Not the same {name}: {before or 'none'} and {after or 'none'}."
+    yield from comparison.changed_rules or ()
 
 
 def _change(metric: Metric, before: int, after: int, units: Units) -> tuple[str, str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torchcost.regression.comparison import Change, Comparison
+from torchcost import units as scale
+from torchcost.regression.blocks import Row, ranked
+from torchcost.regression.comparison import Comparison
 from torchcost.regression.gate import GATED
 from torchcost.regression.metrics import METRICS
 from torchcost.regression.outcome import Outcome
 from torchcost.render.diff import SIGNS, why
 from torchcost.render.markdown import escape
+from torchcost.render.signs import printable
 
 __all__ = ["MARK", "MOST_CHARACTERS", "render"]
 
@@ -34,7 +37,7 @@ def _headline(outcomes: Sequence[Outcome]) -> str:
     bad = [outcome for outcome in outcomes if outcome.verdict in ("FAIL", "ERROR")]
     if not bad:
         return f"{_SIGNS['ok']} torchcost: {len(outcomes)} within their limits"
-    return f"{_SIGNS['FAIL']} torchcost: {', '.join(escape(outcome.name) for outcome in bad[:5])}"
+    return f"{_SIGNS['FAIL']} torchcost: {', '.join(_safe(outcome.name) for outcome in bad[:5])}"
 
 
 def _targets(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -44,54 +47,60 @@ def _targets(outcomes: Sequence[Outcome]) -> Iterator[str]:
     for outcome in outcomes:
         result = outcome.result
         cells = [_figure(result.comparison, metric) if result is not None else "" for metric in GATED]
-        yield f"| {_SIGNS[outcome.verdict]} | {escape(outcome.name)} | {' | '.join(cells)} |"
+        yield f"| {_SIGNS[outcome.verdict]} | {_safe(outcome.name)} | {' | '.join(cells)} |"
 
 
 def _figure(comparison: Comparison, metric: str) -> str:
-    """What a metric is now, and by how much it changed."""
+    """What a metric is now, and below it by how much it changed: five metrics fit beside each other."""
     before, after = comparison.of(metric)
     now = METRICS[metric].written(after)
     delta, share = METRICS[metric].change(before, after)
-    return f"{now} (**{delta}**{escape(f', {share}' if share else '')})" if delta else now
+    lines = (now, f"**{delta}**", share) if delta else (now,)
+    return "<br>".join(filter(None, lines)).replace(" ", "&nbsp;")
 
 
 def _details(outcome: Outcome) -> Iterator[str]:
     if outcome.verdict == "ok":
         return
-    yield f"#### {escape(outcome.name)}"
+    yield f"#### {_safe(outcome.name)}"
     yield ""
     if outcome.verdict != "less":
-        yield from (f"- {escape(problem.text)}" for problem in outcome.problems)
+        yield from (f"- {_safe(problem.text)}" for problem in outcome.problems)
     if outcome.message:
-        yield f"- {escape(outcome.message)}"
+        yield f"- {_safe(outcome.message)}"
     if outcome.result is not None:
-        yield f"- {escape(outcome.cure)}"
+        yield f"- {_safe(outcome.cure)}"
         yield ""
         yield from _modules(outcome.result.comparison)
 
 
 def _modules(comparison: Comparison) -> Iterator[str]:
-    ranked = comparison.ranked("flops")
-    if not ranked:
+    rows, count = ranked(comparison, "flops"), len(comparison.changes)
+    if not rows:
         return
-    differ = "1 module differs" if len(ranked) == 1 else f"{len(ranked)} modules differ"
+    differ = "1 module differs" if count == 1 else f"{count} modules differ"
     yield f"<details open><summary>{differ}, {comparison.unchanged} unchanged</summary>"
     yield ""
     yield "| | module | FLOPs before | FLOPs now | why |"
     yield "|:-:|:--|--:|--:|:--|"
-    yield from map(_module, ranked[:_MOST_ROWS])
-    if len(ranked) > _MOST_ROWS:
-        yield f"| | {len(ranked) - _MOST_ROWS} more | | | |"
+    yield from map(_module, rows[:_MOST_ROWS])
+    if hidden := sum(row.size for row in rows[_MOST_ROWS:]):
+        yield f"| | {hidden} more | | | |"
     yield ""
     yield "</details>"
     yield ""
 
 
-def _module(change: Change) -> str:
-    before, after = change.of("flops")
-    was = METRICS["flops"].written(before) if change.before is not None else "–"
-    now = METRICS["flops"].written(after) if change.after is not None else "–"
-    return f"| {escape(SIGNS[change.kind])} | {escape(change.module.label)} | {was} | {now} | {escape(why(change))} |"
+def _module(row: Row) -> str:
+    before, after = row.of("flops")
+    was = METRICS["flops"].written(before) if row.kind != "added" else scale.MISSING
+    now = METRICS["flops"].written(after) if row.kind != "removed" else scale.MISSING
+    return f"| {_safe(SIGNS[row.kind])} | {_safe(row.label)} | {was} | {now} | {_safe(why(row))} |"
+
+
+def _safe(text: str) -> str:
+    """Text that is shown as it is, a line break or a control character spelled out."""
+    return escape(printable(text))
 
 
 def _cut(text: str) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 from torchcost.regression.gate import Failure
 from torchcost.regression.outcome import Outcome
 
-__all__ = ["MOST", "render"]
+__all__ = ["MOST", "inert", "render"]
 
 MOST = 10
 """GitHub shows no more of a step."""
 
 _COMMANDS = {"FAIL": "error", "ERROR": "error", "WARN": "warning", "less": "notice"}
+
+_COMMAND = re.compile(r"^([^\S\n]*)(?=::)|(?<=##)(?=\[)", re.MULTILINE)
+"""Where a line of a log is a command: `::` at its beginning, `##[` anywhere (actions/runner, ActionCommand.cs)."""
 
 
 def render(outcomes: Sequence[Outcome], *, folder: str = "") -> str:
@@ -26,6 +30,11 @@ def render(outcomes: Sequence[Outcome], *, folder: str = "") -> str:
         more = f"{len(lines) - MOST + 1} more; the log and the step summary have all"
         lines = [*lines[: MOST - 1], f"::error title=torchcost::{_data(more)}"]
     return "".join(f"{line}\n" for line in lines)
+
+
+def inert(text: str) -> str:
+    """Text for the log in which a name or a project's own words are no command."""
+    return _COMMAND.sub(r"\1\\", text)
 
 
 def _lines(outcome: Outcome, folder: str) -> Iterator[str]:
