@@ -9,7 +9,7 @@ from typing import Literal
 from torchcost.cost import Cost, TensorSpec
 from torchcost.timing import Phase, Timing
 
-__all__ = ["RULE_FAILED", "ModuleEntry", "ParameterEntry", "Record", "Trace", "place"]
+__all__ = ["RULE_FAILED", "Chain", "ModuleEntry", "ParameterEntry", "Record", "Trace", "place"]
 
 RULE_FAILED = "its counting rule failed"
 """What a note says of a rule that raised: a claimed call is then counted by its operators, which nobody asked for."""
@@ -93,10 +93,28 @@ class ModuleEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """Calls of which each works, element by element, on what those before it wrote, `times` over.
+
+    `members` are their records' places in the trace. In one kernel `bytes_read` of what they read and `bytes_written`
+    of what they write would never leave the chip, each time: what a compiler that fuses can win.
+    """
+
+    members: tuple[int, ...]
+    bytes_read: int
+    bytes_written: int
+    times: int = 1
+
+    @property
+    def saved_bytes(self) -> int:
+        return self.bytes_read + self.bytes_written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One observed run: its modules in the order of the model, its records in the order they first ran.
 
-    `timing` is there where it was asked for.
+    `timing` is there where it was asked for. `chains` are calls that one kernel could do.
     """
 
     modules: tuple[ModuleEntry, ...]
@@ -105,6 +123,7 @@ class Trace:
     complete: bool = True
     context: Mapping[str, str] = field(default_factory=dict)
     timing: Timing | None = None
+    chains: tuple[Chain, ...] = ()
 
     def of_phase(self, phase: Phase) -> Iterator[Record]:
         yield from (record for record in self.records if record.phase == phase)

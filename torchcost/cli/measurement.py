@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses import FakeTensor
 
 from torchcost.api import count
 from torchcost.cli.guesses import guess, likely_input
@@ -25,6 +24,7 @@ from torchcost.errors import ConfigurationError, FakeExecutionError, Measurement
 from torchcost.handlers.call import tensors_in
 from torchcost.report import Report
 from torchcost.specs import Source, build, locate
+from torchcost.trace.fakes.leftovers import live_fakes
 from torchcost.trace.inputs import Arguments
 from torchcost.words import close_match, one_line, told, told_at
 
@@ -43,7 +43,7 @@ def measure(request: Request, tell: Tell) -> Report:
     source, model, inputs = prepared.source, prepared.model, prepared.inputs
     if request.execution != "auto":
         return _counted(model, inputs, request, request.execution)
-    others = _live_fakes()
+    others = live_fakes()
     outcome = _on_fakes(model, inputs, request)
     if isinstance(outcome, Report):
         return outcome
@@ -297,16 +297,11 @@ def _check_real_run(source: Source, model: nn.Module, inputs: Arguments, refusal
             "fit into this machine's memory. Type --model-kwargs or --input for smaller ones."
         )
     gc.collect()
-    if _live_fakes() - others:
+    if live_fakes() - others:
         raise FakeExecutionError(
             f"'{source.name}' keeps tensors of a run in a cache of its own, so it cannot be run on fakes and then for "
             "real. Type --execution real"
         )
-
-
-def _live_fakes() -> set[int]:
-    """The fake tensors that are alive in this process, by their ids."""
-    return {id(kept) for kept in gc.get_objects() if issubclass(type(kept), FakeTensor)}
 
 
 def _memory() -> float:

@@ -23,6 +23,7 @@ from torchcost.record import Trace, place
 from torchcost.timing import Timing
 from torchcost.trace.copies import copied
 from torchcost.trace.fakes.twin import Twin
+from torchcost.trace.flow import Flow
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.journal import Journal
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
@@ -89,7 +90,7 @@ def _real(
 ) -> Trace:
     tensors, given = distinct_tensors(modules), inputs.copied()
     protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
-    tracer = Tracer(model, protected=protected, journal=journal)
+    tracer = Tracer(model, protected=protected, journal=journal, flow=Flow())
     with state_preserved(modules, tensors, protected), modes_set(modules, run.mode):
         protected.note_leaves((*tensors, *given.tensors()))
         _call(model, given, tracer, run)
@@ -117,7 +118,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
     modules, copies = distinct_modules(model), distinct_modules(twin.model)
     with twin.discarded(notes):
         protected = Protected(grads_cleared=bool(run.backward))
-        tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal)
+        tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal, flow=Flow())
         with (
             state_preserved(modules, distinct_tensors(modules), protected),
             modes_set((*modules, *copies), run.mode),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
@@ -12,18 +12,25 @@ import torch
 from torchcost.cost import Cost, TensorSpec
 from torchcost.errors import HandlerError
 from torchcost.handlers.borrowed import borrowed_rule
-from torchcost.handlers.call import Call, leaves_in, tensors_in
+from torchcost.handlers.call import Call, leaves_in, storage_id, tensors_in
 from torchcost.handlers.costing import cost_of, work_of
 from torchcost.handlers.registry import find_handler
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
-from torchcost.record import RULE_FAILED, Record, place
+from torchcost.record import RULE_FAILED, Chain, Record, place
 from torchcost.timing import Phase
 from torchcost.trace import prices
+from torchcost.trace.flow import Flow, Touched
 from torchcost.trace.journal import Journal
 from torchcost.trace.signature import Signed, signed_by_shapes
+from torchcost.trace.untouched.tensors import gives_new
 
-__all__ = ["Recorder", "dtype_name", "specs_of", "target_name"]
+__all__ = ["Recorder", "dtype_name", "specs_of", "target_name", "touched"]
+
+
+_NOTHING = Touched()
+_LIFTED = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift.default)
+"""What brings in a tensor that no operator made."""
 
 
 class Recorder:
@@ -33,8 +40,9 @@ class Recorder:
     its id.
     """
 
-    def __init__(self, weights: Mapping[int, object], journal: Journal | None = None) -> None:
+    def __init__(self, weights: Mapping[int, object], journal: Journal | None = None, flow: Flow | None = None) -> None:
         self._weights = weights
+        self._flow = flow
         self._journal = journal
         self._rules: dict[Any, Rule | None] = {}
         self._prices: dict[Record, Record] = {}
@@ -49,11 +57,12 @@ class Recorder:
         """Adds an operator that ran, by its rule, and gives what it is known by."""
         rule = self._rule(operator)
         if rule is not None and rule.handler is None:
+            self.made_unpriced(operator, output)
             return None
         call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
         known_by = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
         price = self.known(known_by) or self.price(rule, call, known_by, path=path)
-        self.add(price, path=path, phase=phase)
+        self.add(price, touched(output, known_by, call), path=path, phase=phase)
         return known_by
 
     def _rule(self, operator: Any) -> Rule | None:
@@ -61,17 +70,32 @@ class Recorder:
             self._rules[operator] = find_handler(operator) or borrowed_rule(operator)
         return self._rules[operator]
 
-    def add(self, price: Record, *, path: str, phase: Phase) -> None:
-        """One call of this price ran in a module."""
+    def made_unpriced(self, operator: Any, output: object) -> None:
+        """An operator that is not counted ran: what it made is not what stood at the same address before."""
+        if self._flow is not None and (gives_new(operator) or operator in _LIFTED):
+            with self._lock:
+                self._flow.forget(map(storage_id, tensors_in(output)))
+
+    def add(self, price: Record, touched: Touched = _NOTHING, *, path: str, phase: Phase) -> None:
+        """One call of this price ran in a module, and touched such storages."""
         place = path, phase, id(price)
         with self._lock:
             self._times[place] = self._times.get(place, 0) + 1
+            if self._flow is not None:
+                self._flow.ran(place, touched, price.cost.bytes_written if price.cost is not None else 0)
         if self._journal is not None:
             self._journal.counted(price.at(path, phase))
 
     def note(self, text: str) -> None:
         """Keeps a remark for the reader of the report, once."""
         self.notes[text] = None
+
+    def chains(self, records: Sequence[Record]) -> tuple[Chain, ...]:
+        """Which of the records are calls that one kernel could do; none where the flow was not kept."""
+        if self._flow is None:
+            return ()
+        with self._lock:
+            return self._flow.chains(records, {place: number for number, place in enumerate(self._times)})
 
     def records(self) -> tuple[Record, ...]:
         with self._lock:
@@ -117,6 +141,21 @@ class Recorder:
         except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
             self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
         return work, cost
+
+
+def touched(output: object, known_by: Signed | None, call: Call | None = None) -> Touched:
+    """What a call touched, by what it is known by, or by itself where it is not known."""
+    if known_by is not None and not known_by.made:
+        return Touched(known_by.given)
+    if known_by is not None and isinstance(output, torch.Tensor):
+        return Touched(known_by.given, known_by.made, (output.nbytes,))
+    given = known_by.given if known_by is not None else call.storages() if call is not None else ()
+    made = {
+        storage: tensor.nbytes
+        for tensor in tensors_in(output)
+        if (storage := storage_id(tensor)) is not None and storage not in given
+    }
+    return Touched(given, list(made), list(made.values()))
 
 
 def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None) -> Record:

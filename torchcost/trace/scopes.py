@@ -21,18 +21,19 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.parameter import is_lazy
 
 from torchcost.cost import TensorSpec
-from torchcost.handlers.call import Call, storage_id, tensors_in
+from torchcost.handlers.call import Call, storage_id
 from torchcost.record import Record
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.claiming import Claim, claimable, needs_no_watch
 from torchcost.trace.effects import Effects
 from torchcost.trace.fakes.mode import fakes_in_force
+from torchcost.trace.flow import Touched
 from torchcost.trace.journal import Journal
 from torchcost.trace.modules import Modules
 from torchcost.trace.operators import OperatorMode, watches_this_thread
 from torchcost.trace.patches.threads import followed
 from torchcost.trace.paths import name_below
-from torchcost.trace.recorder import Recorder, specs_of
+from torchcost.trace.recorder import Recorder, specs_of, touched
 from torchcost.trace.scripts import unseen
 
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
@@ -268,27 +269,29 @@ class Scopes:
     ) -> None:
         """A claimed call is counted by its rule; one that failed, or that its rule cannot count, by its operators."""
         if scope.claim is not None and not failed:
-            price = self._priced(scope, scope.claim, args, kwargs, output, watched=watched)
+            price, storages = self._priced(scope, scope.claim, args, kwargs, output, watched=watched)
             if price.cost is not None or not watched:
-                self._recorder.add(price, path=scope.path, phase="forward")
+                self._recorder.add(price, storages, path=scope.path, phase="forward")
                 return
         for ran in scope.held:
             self._recorder.count(*ran, path=scope.path, phase="forward")
 
-    def _priced(self, scope: Scope, claim: Claim, args: Any, kwargs: Any, output: Any, *, watched: bool) -> Record:
-        """The price of a claimed call; what nobody watched is made up for."""
+    def _priced(
+        self, scope: Scope, claim: Claim, args: Any, kwargs: Any, output: Any, *, watched: bool
+    ) -> tuple[Record, Touched]:
+        """The price of a claimed call, and what it touched; what nobody watched is made up for."""
         known_by = claim.given.signed(output) if claim.given is not None else None
         price = self._recorder.known(known_by)
         if known_by is not None and price is not None:
-            if not watched:
-                self._effects.after_unwatched(given=known_by.given, made=known_by.made)
-            return price
-        kind, module = type(scope.module), scope.module
-        call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
+            storages = touched(output, known_by)
+        else:
+            kind, module = type(scope.module), scope.module
+            call = Call(target=kind, module=module, args=args, kwargs=kwargs, output=output, weights=self._weights)
+            storages = touched(output, known_by, call)
+            price = self._recorder.price(claim.rule, call, known_by, path=scope.path)
         if not watched:
-            made = {storage_id(tensor) for tensor in tensors_in(output)}.difference(call.storages())
-            self._effects.after_unwatched(given=call.storages(), made=made)
-        return self._recorder.price(claim.rule, call, known_by, path=scope.path)
+            self._effects.after_unwatched(given=storages.given, made=storages.made)
+        return price, storages
 
     def _pop(self, module: nn.Module, caller: FrameType) -> Scope | None:
         """The scope that ends, if one was opened for this call; a hook of the user's may have failed before ours."""

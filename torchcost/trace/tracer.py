@@ -19,6 +19,7 @@ from torchcost.trace import families, plugins  # noqa: F401  (families registers
 from torchcost.trace.attribution import Attribution, in_backward
 from torchcost.trace.effects import Effects
 from torchcost.trace.fakes.twin import Twin
+from torchcost.trace.flow import Flow
 from torchcost.trace.journal import Journal
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
@@ -53,7 +54,8 @@ class Tracer:
     """Counts everything that runs inside its `with` block, under the modules of `model`.
 
     Operators outside every module, or without a model, belong to the root. `protected` is told of each operator, to
-    save what it writes; `twin` too where the model is one, for its fakes. `journal` is told of each event.
+    save what it writes; `twin` too where the model is one, for its fakes. `journal` is told of each event, and `flow`
+    of each call, which is kept to the end: in a run of one call of a model, not in one without an end.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Tracer:
         protected: Protected | None = None,
         twin: Twin | None = None,
         journal: Journal | None = None,
+        flow: Flow | None = None,
     ) -> None:
         self._notes = plugins.loaded()
         self.model = model if model is not None else _NoModel()
@@ -71,7 +74,7 @@ class Tracer:
         self._weights = _storages(modules)
         self._stands_for = _scripts_weights(modules, twin)
         self._weights.update(dict.fromkeys(self._stands_for))
-        self._recorder = Recorder(self._weights, journal)
+        self._recorder = Recorder(self._weights, journal, flow)
         self._inventory = Inventory(self._weights, self._stands_for)
         self._effects = Effects(self._inventory, protected)
         self._attribution = Attribution(partial(owners, self.model))
@@ -131,6 +134,7 @@ class Tracer:
         if self._twin is not None:
             self._twin.watch(output)
         if self._paused:
+            self._recorder.made_unpriced(operator, output)
             self._effects.after(operator, output)
             return
         path, phase = self._place()
@@ -147,9 +151,11 @@ class Tracer:
 
     def trace(self, **context: str) -> Trace:
         """What has been counted so far."""
+        records = self._recorder.records()
         return Trace(
             modules=tuple(self._entries()),
-            records=self._recorder.records(),
+            records=records,
+            chains=self._recorder.chains(records),
             notes=(*self._notes, *self._recorder.notes),
             complete=not self._incomplete,
             context={**context, "torch": torch.__version__, **_ranks(self.model)},

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchcost.cost import RULES, Cost, TensorSpec
 from torchcost.errors import ReportError
-from torchcost.record import ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.record import Chain, ModuleEntry, ParameterEntry, Record, Trace
 from torchcost.timing import PHASES, ModuleTiming, Phase, Spread, Timing
 
 __all__ = ["SCHEMA", "as_text", "from_dict", "read", "to_dict"]
@@ -26,6 +26,7 @@ def to_dict(trace: Trace) -> dict[str, Any]:
         "notes": list(trace.notes),
         "modules": [_module(entry) for entry in trace.modules],
         "records": [_record(record) for record in trace.records],
+        **({"chains": [_chain(chain) for chain in trace.chains]} if trace.chains else {}),
         **({"timing": _timing(trace.timing)} if trace.timing is not None else {}),
     }
 
@@ -43,6 +44,7 @@ def from_dict(data: Any) -> Trace:
             complete=read(data, "complete", bool),
             context=_read_texts(data, "context"),
             timing=_read_timing(data["timing"]) if "timing" in data else None,
+            chains=tuple(_read_chain(chain) for chain in data.get("chains", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"The report is damaged: {error!r}. Save it again with report.save(path).") from error
@@ -165,6 +167,20 @@ def _spec(spec: TensorSpec) -> dict[str, Any]:
 def _read_spec(data: Mapping[str, Any]) -> TensorSpec:
     shape = tuple(read({"size": size}, "size", int) for size in data["shape"])
     return TensorSpec(shape=shape, dtype=read(data, "dtype", str))
+
+
+def _chain(chain: Chain) -> dict[str, Any]:
+    return {
+        "members": list(chain.members),
+        "bytes_read": chain.bytes_read,
+        "bytes_written": chain.bytes_written,
+        "times": chain.times,
+    }
+
+
+def _read_chain(data: Mapping[str, Any]) -> Chain:
+    members = tuple(read({"member": member}, "member", int) for member in read(data, "members", list))
+    return Chain(members=members, **_fields_of(Chain, data, ("bytes_read", "bytes_written", "times")))
 
 
 def _timing(timing: Timing) -> dict[str, Any]:

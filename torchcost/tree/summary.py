@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from torchcost.cost import RULES, BytesRead, Cost, ParameterCount, UncachedAccesses
-from torchcost.record import Record, Trace
+from torchcost.record import Chain, Record, Trace
 from torchcost.timing import Timing
 from torchcost.tree import schema, tables
 from torchcost.tree.node import Node, build, sum_costs
@@ -133,6 +133,11 @@ class Summary:
     def records(self) -> tuple[Record, ...]:
         """Every distinct call that was counted or not, in the order it first ran."""
         return self._trace.records
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """Calls that one kernel could do, by their places in `records`; a CostCounter, which has no end, keeps none."""
+        return self._trace.chains
 
     def nodes(self) -> Iterator[Node]:
         """Every module, parents first."""

@@ -10,14 +10,20 @@ from types import FrameType
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensor
 
 from torchcost.handlers.call import leaves_in
 
-__all__ = ["Leftovers"]
+__all__ = ["Leftovers", "live_fakes"]
 
 _LRU = functools._lru_cache_wrapper
 _FEW = 100
 """So many tensors are looked for: each costs a walk over all objects."""
+
+
+def live_fakes() -> set[int]:
+    """The fake tensors that are alive in this process, by their ids."""
+    return {id(kept) for kept in gc.get_objects() if issubclass(type(kept), FakeTensor)}
 
 
 class Leftovers:

@@ -1,0 +1,126 @@
+"""Which call read what another one wrote: so are found the chains whose intermediates need never leave the chip."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from torchcost.cost import Cost
+from torchcost.record import Chain, Record
+from torchcost.timing import Phase
+
+__all__ = ["Flow", "Place", "Touched"]
+
+Place = tuple[str, Phase, int]
+"""What calls of one record share: the path, the phase, and the number of the price."""
+
+_ELEMENT_BY_ELEMENT = ("activation", "elementwise", "normalization", "pointwise")
+"""Families whose calls can follow on what is still on the chip: they need an element, or at most its row."""
+
+
+class Touched(NamedTuple):
+    """The storages that a call was given, and those that it made, with the bytes of each."""
+
+    given: Sequence[int | None] = ()
+    made: Sequence[int | None] = ()
+    nbytes: Sequence[int] = ()
+
+    def wrote(self, nbytes: int) -> Sequence[tuple[int | None, int]]:
+        """What it wrote, and how much of it; one that made nothing wrote `nbytes` to what it was given first."""
+        if self.made or not nbytes:
+            return tuple(zip(self.made, self.nbytes, strict=True))
+        return tuple((storage, nbytes) for storage in self.given[:1])
+
+
+@dataclass(slots=True, eq=False)
+class _Value:
+    """What a call wrote, of so many bytes, and which calls read it."""
+
+    writer: int
+    nbytes: int
+    readers: list[int] = field(default_factory=list)
+
+
+class Flow:
+    """The calls of a run in their order, each with the values that it read."""
+
+    def __init__(self) -> None:
+        self._places: list[Place] = []
+        self._inputs: list[list[_Value]] = []
+        self._values: list[_Value] = []
+        self._held: dict[int | None, _Value] = {}
+
+    def ran(self, place: Place, touched: Touched, nbytes: int) -> None:
+        """One call more, which touched such storages and wrote so many bytes."""
+        call, held = len(self._places), self._held
+        inputs = [held[storage] for storage in touched.given if storage in held]
+        for value in inputs:
+            value.readers.append(call)
+        for storage, written in touched.wrote(nbytes):
+            held[storage] = value = _Value(call, written)
+            self._values.append(value)
+        self._places.append(place)
+        self._inputs.append(inputs)
+
+    def forget(self, storages: Iterable[int | None]) -> None:
+        """What is there now is not what a call wrote: another tensor has the address of one that is gone."""
+        for storage in storages:
+            self._held.pop(storage, None)
+
+    def chains(self, records: Sequence[Record], numbers: Mapping[Place, int]) -> tuple[Chain, ...]:
+        """Every chain: a call, and those after it that work element by element on what it wrote, or their like wrote.
+
+        A call joins the chain of the latest of its inputs, unless another of them was written since that chain began:
+        that one may depend on it. `numbers` says where in `records` each call stands.
+        """
+        calls = [numbers[place] for place in self._places]
+        first = _joined([records[number] for number in calls], self._inputs)
+        read, written = _saved(self._values, first, [records[number].cost for number in calls])
+        members: dict[int, list[int]] = defaultdict(list)
+        for call, begun in enumerate(first):
+            members[begun].append(calls[call])
+        found = Counter(
+            (tuple(numbers), read[begun], written[begun]) for begun, numbers in members.items() if len(numbers) > 1
+        )
+        return tuple(
+            Chain(members=members, bytes_read=saved, bytes_written=kept, times=times)
+            for (members, saved, kept), times in found.items()
+        )
+
+
+def _joined(calls: Sequence[Record], inputs: Sequence[Sequence[_Value]]) -> list[int]:
+    """The first call of the chain that each call is in."""
+    first = list(range(len(calls)))
+    for call, record in enumerate(calls):
+        writers = [value.writer for value in inputs[call]]
+        if not writers or not _follows(record) or calls[max(writers)].phase != record.phase:
+            continue
+        begun = first[max(writers)]
+        if all(writer < begun or first[writer] == begun for writer in writers):
+            first[call] = begun
+    return first
+
+
+def _follows(record: Record) -> bool:
+    """Whether a call can follow on what is on the chip; statistics over a batch need all of it first."""
+    if record.cost is None or dict(record.terms).get("training"):
+        return False
+    return record.family in _ELEMENT_BY_ELEMENT or record.target == "aten._to_copy"
+
+
+def _saved(
+    values: Sequence[_Value], first: Sequence[int], costs: Sequence[Cost | None]
+) -> tuple[Mapping[int, int], Mapping[int, int]]:
+    """For each chain the bytes that need not be read again, and those that nobody else reads: they need no writing."""
+    read, written = Counter[int](), Counter[int]()
+    for value in values:
+        begun = first[value.writer]
+        inside = [reader for reader in value.readers if first[reader] == begun and reader != value.writer]
+        for reader in inside:
+            cost = costs[reader]
+            read[begun] += min(value.nbytes, cost.input_bytes_read) if cost is not None else 0
+        if inside and len(inside) == len(value.readers):
+            written[begun] += value.nbytes
+    return read, written
