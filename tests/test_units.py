@@ -111,3 +111,33 @@ def test_what_was_not_measured_is_a_dash_and_not_nothing() -> None:
 
 def test_a_ratio_has_four_digits() -> None:
     assert [units.ratio(value) for value in (61.914, 0.125, 1 / 12, 1234.5)] == ["61.91", "0.125", "0.08333", "1,234"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 J"),
+        (3.7e-12, "3.700 pJ"),
+        (15.456e-9, "15.46 nJ"),
+        (12.2093568e-6, "12.21 µJ"),
+        (4.687e-3, "4.687 mJ"),
+        (0.99996, "1.000 J"),
+        (1234.5, "1,234 J"),
+        (3e-14, "0.03000 pJ"),
+        (-2e-3, "-2.000 mJ"),
+    ],
+)
+def test_an_energy_has_four_digits_and_the_prefix_of_its_size(value: float, text: str) -> None:
+    assert units.joules(value) == text
+
+
+@given(st.floats(1e-12, 1e6))
+def test_a_time_and_an_energy_of_one_number_differ_in_their_unit_alone(value: float) -> None:
+    number, unit = units.joules(value).split(" ")
+    assert units.seconds(value) == f"{number} {unit.replace('J', 's')}"
+    parts = {"J": 0, "mJ": 3, "µJ": 6, "nJ": 9, "pJ": 12}
+    assert float(number.replace(",", "")) * 10.0 ** -parts[unit] == pytest.approx(value, rel=5.1e-4)
+
+
+def test_an_energy_that_is_not_known_is_a_dash() -> None:
+    assert units.joules(None) == units.MISSING

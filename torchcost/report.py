@@ -10,13 +10,22 @@ from typing import Any
 
 from torchcost.errors import ConfigurationError, ReportError
 from torchcost.hardware.devices import Device
+from torchcost.hardware.energy import DEFAULT, EnergyModel, EnergyTable
 from torchcost.hardware.roofline import RooflineModel
-from torchcost.render import html, json as as_json, roofline as as_roofline, text
+from torchcost.hardware.what_if import WhatIfModel
+from torchcost.render import (
+    energy as as_energy,
+    html,
+    json as as_json,
+    roofline as as_roofline,
+    text,
+    what_if as as_what_if,
+)
 from torchcost.tree import schema
 from torchcost.tree.cast import cast
 from torchcost.tree.summary import Summary
 
-__all__ = ["Report", "Roofline"]
+__all__ = ["Energy", "Report", "Roofline", "WhatIf"]
 
 
 class Report(Summary):
@@ -41,9 +50,32 @@ class Report(Summary):
 
         Raises UnknownDeviceError, ConfigurationError.
         """
-        on = device if isinstance(device, Device) else Device.find(device)
         summary = self if dtype is None else Report(cast(self._trace, dtype), rules=self.rules)
-        return Roofline(summary, on, tf32=tf32, cached=cached)
+        return Roofline(summary, _found(device), tf32=tf32, cached=cached)
+
+    def energy(self, table: EnergyTable | str = DEFAULT, *, on_chip_bytes: int | None = None) -> Energy:
+        """What the run spends by a table of energies: `report.energy("jouppi-7nm").joules`.
+
+        A figure to compare with another by the same table, no measurement. With `on_chip_bytes` what fits into a buffer
+        of that size is priced as SRAM, else each byte as DRAM. Raises ConfigurationError for a table that is none.
+        """
+        return Energy(self, table, on_chip_bytes=on_chip_bytes)
+
+    def what_if(
+        self,
+        *,
+        weight_bits: int | None = None,
+        on_chip_bytes: int | None = None,
+        device: Device | str | None = None,
+        table: EnergyTable | str = DEFAULT,
+    ) -> WhatIf:
+        """The run with weights of so many bits and a buffer on the chip: `report.what_if(weight_bits=8).after.joules`.
+
+        Bytes of weights, file and DRAM traffic, energy by a table and, where a `device` is given, the least time: each
+        before and after. Raises ConfigurationError, UnknownDeviceError.
+        """
+        on = None if device is None else _found(device)
+        return WhatIf(self._trace, weight_bits=weight_bits, on_chip_bytes=on_chip_bytes, device=on, table=table)
 
     def to_metrics(self, prefix: str = "torchcost/") -> dict[str, float]:
         """The totals as numbers by name, as trackers take them: wandb.log, mlflow.log_metrics, self.log_dict."""
@@ -98,3 +130,27 @@ class Roofline(RooflineModel):
 
     def __repr__(self) -> str:
         return f"<torchcost.Roofline {self.device.name}: {self.seconds:.3g} s at least, {self.bound}-bound>"
+
+
+class Energy(EnergyModel):
+    """A report by a table of energies: joules by operation, memory and module; as text, two tables."""
+
+    def __str__(self) -> str:
+        return as_energy.render(self)
+
+    def __repr__(self) -> str:
+        return f"<torchcost.Energy {self.table.name}: {as_energy.spent(self.total)}, relative>"
+
+
+class WhatIf(WhatIfModel):
+    """A report before and after a change of its weights' bits or of the memory on the chip; as text, a table."""
+
+    def __str__(self) -> str:
+        return as_what_if.render(self)
+
+    def __repr__(self) -> str:
+        return f"<torchcost.WhatIf weight_bits={self.weight_bits} on_chip_bytes={self.on_chip_bytes}>"
+
+
+def _found(device: Device | str) -> Device:
+    return device if isinstance(device, Device) else Device.find(device)

@@ -14,6 +14,7 @@ __all__ = [
     "UNITS",
     "Units",
     "count",
+    "joules",
     "nbytes",
     "number",
     "percent",
@@ -32,7 +33,7 @@ MISSING = "–"
 DIGITS = 4
 
 _DECIMAL = ("", "K", "M", "G", "T", "P", "E")
-_FRACTIONS = ("s", "ms", "µs", "ns", "ps")
+_FRACTIONS = ("", "m", "µ", "n", "p")
 _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 
@@ -72,14 +73,12 @@ def rate(value: float | None, unit: str) -> str:
 
 def seconds(value: float | None) -> str:
     """A time with its prefix, of four digits since none is exact: `10.00 ms`, `3.628 µs`."""
-    if value is None:
-        return MISSING
-    if not value:
-        return "0 s"
-    power = 0
-    while power + 1 < len(_FRACTIONS) and abs(_rounded(Decimal(value).scaleb(3 * power))) < 1:
-        power += 1
-    return f"{_rounded(Decimal(value).scaleb(3 * power)):,f} {_FRACTIONS[power]}"
+    return _measured(value, "s")
+
+
+def joules(value: float | None) -> str:
+    """An energy with its prefix, of four digits since none is exact: `1.904 mJ`, `15.46 nJ`, `3.700 pJ`."""
+    return _measured(value, "J")
 
 
 def percent(part: int | None, whole: int | None) -> str:
@@ -103,6 +102,18 @@ def _percent(share: Decimal) -> str:
     if rounded == 100 and share < 1:
         return ">99.99"
     return "<0.01" if rounded == 0 and share > 0 else str(rounded)
+
+
+def _measured(value: float | None, unit: str) -> str:
+    """A physical quantity in its unit or a part of it; none is larger than the unit itself."""
+    if value is None:
+        return MISSING
+    if not value:
+        return f"0 {unit}"
+    power = 0
+    while power + 1 < len(_FRACTIONS) and abs(_rounded(Decimal(value).scaleb(3 * power))) < 1:
+        power += 1
+    return f"{_rounded(Decimal(value).scaleb(3 * power)):,f} {_FRACTIONS[power]}{unit}"
 
 
 def _scaled(value: int, units: Units, base: int) -> tuple[str, str]:

@@ -15,11 +15,11 @@ from typing import Any, Literal
 from torchcost.errors import ConfigurationError, UnknownDeviceError
 from torchcost.words import close_match
 
-__all__ = ["Device", "Level", "Peak", "Source", "Unit", "known"]
+__all__ = ["COMPUTED_AS", "Device", "Level", "Peak", "Source", "Unit", "known"]
 
 Unit = Literal["matrix", "vector"]
 
-_AS = {
+COMPUTED_AS = {
     **dict.fromkeys(("qint8", "quint8", "uint8"), "int8"),
     **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"), "float8"),
     "complex32": "float16",
@@ -121,7 +121,7 @@ class Device:
         figure of its own and is narrower than float32 is computed in that. With `tf32` float32 products are rounded to
         it, as torch does where it is allowed to.
         """
-        plain = _AS.get(dtype, dtype)
+        plain = COMPUTED_AS.get(dtype, dtype)
         if unit == "matrix" and tf32 and plain == "float32" and "tf32" in self.matrix_flop_per_s:
             plain = "tf32"
         if unit == "matrix" and plain in self.matrix_flop_per_s:
