@@ -50,7 +50,8 @@ def main(wanted: list[str]) -> None:
     print(", ".join(f"{name} {value}" for name, value in calibration.environment.items()))
     print("noisy: figures may be off" if calibration.noisy else "quiet")
     for level in calibration.levels:
-        print(f"{level.name}: {level.capacity_bytes or 0:,} B at {level.bandwidth_bytes_per_s / 1e9:.1f} GB/s")
+        size = f"{level.capacity_bytes:,} B" if level.capacity_bytes is not None else "all"
+        print(f"{level.name}: {size} at {level.bandwidth_bytes_per_s / 1e9:.1f} GB/s")
     known, layers, near = set(_calibrated_on()), dict[object, Layer](), 0
     print(f"\n{'model':22s}{'measured':>12s}{'estimate':>12s}{'off':>9s}{'bound':>12s}")
     names = wanted or MODELS
@@ -92,15 +93,14 @@ def _layers(model: str, report: Report, calibration: Calibration) -> Iterator[tu
     levels = {leaf.record.path: leaf.level for leaf in roofline.leaves}
     took = report.timing.own_by_path()
     for node in report.nodes():
-        if node.children or len(node.records) != 1 or node.records[0].cost is None or not took.get(node.path):
+        record = node.records[0] if len(node.records) == 1 and not node.children else None
+        cost = record.cost if record is not None else None
+        if record is None or cost is None or not took.get(node.path):
             continue
-        record = node.records[0]
-        yield (
-            (record.target, record.cost),
-            Layer(
-                name=f"{model} {node.path}",
+        yield (record.target, cost), Layer(
+            name=f"{model} {node.path}",
                 kind=kinds[node.path],
-                cost=record.cost,
+                cost=cost,
                 took=took[node.path],
                 expected=estimate.own[node.path],
                 bound=roofline.own[node.path].seconds,

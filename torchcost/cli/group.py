@@ -29,6 +29,7 @@ _COMMANDS = {
     "check": "Check the costs of a project against baselines and budgets.",
     "diff": "Compare two reports or baselines, module by module.",
     "roofline": "Print the least time that a model takes on a device.",
+    "calibrate": "Measure what this machine reaches, and keep it.",
     "devices": "List the devices that are known, with their peaks.",
     "explain": "Print the formulas of a module, with its numbers.",
     "handlers": "List every counting rule, or what has none.",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
 import torch
 
 from torchcost.cost import Cost
-from torchcost.hardware.calibration import Calibration, Rates
+from torchcost.hardware.calibration import Calibration, Moved, Rates
 from torchcost.hardware.devices import Level
 from torchcost.hardware.fitting import fitted
 from torchcost.hardware.kinds import kinds_of
 from torchcost.hardware.probes import ProbeNet, probes
 from torchcost.record import Record
-from torchcost.trace.environment import cache_bytes, environment_of
+from torchcost.trace.environment import cache_bytes, caches_of, environment_of
 from torchcost.trace.execution import Run, observe
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.timers import Timer, timer_for
@@ -27,9 +27,14 @@ __all__ = ["calibrate"]
 
 _PRODUCTS = (512, 1024, 1536, 2048)
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-_SMALLEST_COPY, _STEP = 16 * 2**10, 2
+_SMALLEST, _BEYOND = 16 * 2**10, 4
+"""Copies of so many bytes, doubled until they are so many times the last cache."""
+
+_NEARLY_ALL = 0.75
+"""What of a cache a copy can have to itself."""
+
+_A_MOMENT = 0.06
 _FEW_PROBES = 4
-_NOISY = 0.1
 
 Tell = Callable[[str], object]
 
@@ -43,14 +48,15 @@ def calibrate(device: torch.device | str = "cpu", tell: Tell = lambda step: None
         launch = _seconds(_small(place), timer, 0.2)
         tell("products")
         peaks = dict(_peaks(place, timer))
-        tell("copies")
-        copies = dict(_copies(place, timer))
+        tell("memory")
+        moved = tuple(_moved(place, timer, launch))
         tell("layers")
         rates, noisy = _rates(place)
     return Calibration(
         environment=environment_of(place),
         flop_per_s=peaks,
-        levels=tuple(_levels(copies)),
+        levels=tuple(_levels(moved, caches_of(place))),
+        moved=moved,
         launch_seconds=launch,
         rates=rates,
         noisy=noisy,
@@ -79,12 +85,14 @@ def _seconds(call: Callable[[], object], timer: Timer, budget: float) -> float:
 
 
 def _peaks(device: torch.device, timer: Timer) -> Iterator[tuple[str, float]]:
-    """The quickest of several square products of each dtype that the device multiplies."""
+    """The quickest of several square products and of a convolution, in each dtype that the device multiplies."""
     for dtype in _DTYPES:
         try:
-            yield str(dtype).removeprefix("torch."), max(_product(size, dtype, device, timer) for size in _PRODUCTS)
+            reached = [_product(size, dtype, device, timer) for size in _PRODUCTS]
+            reached.append(_convolution(dtype, device, timer))
         except RuntimeError:  # a dtype that this device has no product of
             continue
+        yield str(dtype).removeprefix("torch."), max(reached)
 
 
 def _product(size: int, dtype: torch.dtype, device: torch.device, timer: Timer) -> float:
@@ -94,29 +102,41 @@ def _product(size: int, dtype: torch.dtype, device: torch.device, timer: Timer) 
     return 2 * size**3 / _seconds(lambda: torch.mm(a, b, out=out), timer, 0.25)
 
 
-def _copies(device: torch.device, timer: Timer) -> Iterator[tuple[int, float]]:
-    """Bytes a second of copies, read and written, by the bytes that lie in both buffers together."""
-    size, largest = _SMALLEST_COPY, 4 * cache_bytes(device)
+def _convolution(dtype: torch.dtype, device: torch.device, timer: Timer) -> float:
+    """FLOP/s of a convolution, which may be quicker than a product."""
+    channels, side, kernel = 192, 60, 3
+    x = torch.rand(1, channels, side, side, device=device).to(dtype)
+    weight = torch.rand(channels, channels, kernel, kernel, device=device).to(dtype)
+    seconds = _seconds(lambda: torch.conv2d(x, weight, padding=1), timer, 0.25)
+    return 2 * (channels * side * kernel) ** 2 / seconds
+
+
+def _moved(device: torch.device, timer: Timer, launch: float) -> Iterator[Moved]:
+    """What copying and reading reach, by the bytes that they touch; the time of the call itself is left out."""
+    size, largest = _SMALLEST, _BEYOND * cache_bytes(device)
     while size <= largest:
-        source = torch.rand(size // 8, device=device)
-        target = torch.empty_like(source)
-        yield 2 * source.nbytes, 2 * source.nbytes / _seconds(partial(target.copy_, source), timer, 0.1)
-        size *= _STEP
+        source = torch.rand(size // 4, device=device)
+        target = torch.empty_like(source[: size // 8])
+        copied = _seconds(partial(target.copy_, source[: size // 8]), timer, _A_MOMENT)
+        read = _seconds(source.sum, timer, _A_MOMENT)
+        yield Moved(
+            nbytes=size,
+            copied_bytes_per_s=size / max(copied - launch, 0.1 * copied),
+            read_bytes_per_s=size / max(read - launch, 0.1 * read),
+        )
+        size *= 2
 
 
-def _levels(copies: dict[int, float]) -> Iterator[Level]:
-    """Where copies become slower by a quarter a level ends; the last is DRAM."""
-    sizes = list(copies)
-    begin, number = 0, 1
-    best = 0.0
-    for place, size in enumerate(sizes):
-        best = max(best, copies[size])
-        following = [copies[later] for later in sizes[place + 1 :]]
-        if following and max(following) < 0.75 * best:
-            yield Level(name=f"L{number}", capacity_bytes=size, bandwidth_bytes_per_s=best)
-            begin, number, best = place + 1, number + 1, 0.0
-    last = [copies[size] for size in sizes[begin:]]
-    yield Level(name="DRAM", capacity_bytes=None, bandwidth_bytes_per_s=statistics.median(last[-2:]))
+def _levels(moved: Sequence[Moved], caches: Mapping[str, int]) -> Iterator[Level]:
+    """The quickest that bytes moved in each cache, and beyond the last of them."""
+    inner = 0
+    for name, capacity in caches.items():
+        inside = [each.best for each in moved if inner < each.nbytes <= _NEARLY_ALL * capacity]
+        if inside:
+            yield Level(name=name, capacity_bytes=capacity, bandwidth_bytes_per_s=max(inside))
+        inner = capacity
+    outside = [each.best for each in moved if each.nbytes > 2 * inner] or [moved[-1].best]
+    yield Level(name="DRAM", capacity_bytes=None, bandwidth_bytes_per_s=max(outside))
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError
 from torchcost.hardware.devices import Device, Level, Source
 
-__all__ = ["SCHEMA", "Calibration", "Rates", "amounts"]
+__all__ = ["SCHEMA", "Calibration", "Moved", "Rates", "amounts"]
 
 SCHEMA = 1
 
@@ -46,17 +46,32 @@ def amounts(cost: Cost) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What copying and reading of so many bytes reached; a copy reads half of them and writes half."""
+
+    nbytes: int
+    copied_bytes_per_s: float
+    read_bytes_per_s: float
+
+    @property
+    def best(self) -> float:
+        return max(self.copied_bytes_per_s, self.read_bytes_per_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """The ceilings of a machine as they were measured, and the rates of each kind of call.
 
-    `flop_per_s` are the quickest products by dtype, `levels` what copying reached by the size of what was copied,
-    `launch_seconds` what the smallest call takes. `environment` says what the machine was like.
+    `flop_per_s` are the quickest products by dtype, `moved` what copying and reading reached by their size, `levels`
+    the best of it in each cache and in DRAM, `launch_seconds` what the smallest call takes. `environment` says what the
+    machine was like.
     """
 
     environment: Mapping[str, str]
     flop_per_s: Mapping[str, float]
     levels: tuple[Level, ...]
     launch_seconds: float
+    moved: tuple[Moved, ...] = ()
     rates: Mapping[str, Rates] = field(default_factory=dict)
     noisy: bool = False
 
@@ -89,6 +104,7 @@ class Calibration:
                 flop_per_s={str(dtype): float(peak) for dtype, peak in data["flop_per_s"].items()},
                 levels=tuple(Level(**level) for level in data["levels"]),
                 launch_seconds=float(data["launch_seconds"]),
+                moved=tuple(Moved(**moved) for moved in data["moved"]),
                 rates={str(kind): Rates(**rates) for kind, rates in data["rates"].items()},
                 noisy=bool(data["noisy"]),
             )

@@ -19,14 +19,14 @@ def kinds_of(record: Record) -> tuple[str, ...]:
     and apart from what it does in place, since a new output costs its memory.
     """
     phase = "" if record.phase != "backward" else "backward "
+    family = f"{phase}{record.family}"
     if record.family == "convolution":
-        narrow = (f"{phase}{_convolution(dict(record.terms))} convolution",)
-    elif record.family == "dense":
+        return f"{phase}{_convolution(dict(record.terms))} convolution", family, ANY
+    if record.family == "dense":
         weighed = record.cost is not None and record.cost.weight_bytes_read
-        narrow = (f"{phase}{'linear' if weighed else 'product'}",)
-    else:
-        narrow = (f"{record.target} in place", record.target) if _in_place(record) else (record.target,)
-    return (*narrow, f"{phase}{record.family}", ANY)
+        return f"{phase}{'linear' if weighed else 'product'}", family, ANY
+    in_place = (f"{record.target} in place",) if _in_place(record) else ()
+    return (*in_place, record.target, family, ANY)
 
 
 def _convolution(terms: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["cache_bytes", "device_name", "environment_of"]
+__all__ = ["cache_bytes", "caches_of", "device_name", "environment_of", "processor_caches"]
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _SIZE = re.compile(r"(\d+)([KMG]?)")
@@ -70,12 +70,20 @@ def device_name(device: torch.device) -> str:
 
 
 def cache_bytes(device: torch.device) -> int:
-    """The size of the last cache of a device."""
+    """The size of the last cache of a device; a large one where nobody says."""
+    return max(caches_of(device).values(), default=_A_LARGE_CACHE)
+
+
+def caches_of(device: torch.device) -> dict[str, int]:
+    """Bytes that the caches of a device hold by name, the smallest first; empty where nobody says.
+
+    Each thread that torch uses has the inner caches of a core to itself; the last one they share.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).L2_cache_size)
-    if device.type == "cpu":
-        return max(processor_caches().values(), default=_A_LARGE_CACHE)
-    return _A_LARGE_CACHE
+        return {"L2": int(torch.cuda.get_device_properties(device).L2_cache_size)}
+    found = processor_caches() if device.type == "cpu" else {}
+    shared = max(found, default=0)
+    return {f"L{level}": size * (torch.get_num_threads() if level < shared else 1) for level, size in found.items()}
 
 
 def processor_caches() -> dict[int, int]:

@@ -1,0 +1,87 @@
+"""A calibration as text: the ceilings of a machine, its memory by size, and what a call of each kind takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from textwrap import wrap
+
+from rich.table import Table
+
+from torchcost import units as scale
+from torchcost.hardware.calibration import Calibration, Moved, Rates
+from torchcost.render.drawing import drawn
+from torchcost.render.signs import ascii_only as as_ascii, printable
+
+__all__ = ["render"]
+
+_ENDLESS = 1_000_000
+_BAR = 24
+
+
+def render(calibration: Calibration, *, width: int | None = None, ascii_only: bool = False, color: bool = False) -> str:
+    """The figures of a calibration, in tables that a terminal shows."""
+    safe = as_ascii if ascii_only else printable
+    columns = width or _ENDLESS
+    head = [safe(part) for line in _head(calibration) for part in wrap(line, columns, subsequent_indent="  ")]
+    mark = "#" if ascii_only else "█"
+    memory = drawn(_memory(calibration.moved, mark), columns, color=color)
+    kinds = drawn(_kinds(calibration.rates), columns, color=color)
+    return "\n".join((*head, "", memory, "", kinds))
+
+
+def _head(calibration: Calibration) -> Iterator[str]:
+    yield ", ".join(f"{name} {value}" for name, value in calibration.environment.items())
+    if calibration.noisy:
+        yield "Noisy: the runs differed by more than a tenth, so figures may be off. Close what else runs, and repeat"
+    peaks = (f"{dtype} {scale.rate(peak, 'FLOP')}" for dtype, peak in calibration.flop_per_s.items())
+    yield f"Products: {', '.join(peaks)}"
+    yield f"The smallest call takes {scale.seconds(calibration.launch_seconds)}"
+    for level in calibration.levels:
+        size = f", {scale.nbytes(level.capacity_bytes, binary=True)}" if level.capacity_bytes is not None else ""
+        yield f"{level.name}: {scale.rate(level.bandwidth_bytes_per_s, 'B')}{size}"
+
+
+def _table(*headers: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        table.add_column(header, justify="left" if place == 0 else "right", no_wrap=True)
+    return table
+
+
+def _memory(moved: tuple[Moved, ...], mark: str) -> Table:
+    """What copying and reading reach by size, with a bar: where it falls a cache ends."""
+    table = _table("Bytes touched", "Copied", "Read")
+    table.add_column("", no_wrap=True)
+    best = max((each.best for each in moved), default=1.0)
+    for each in moved:
+        table.add_row(
+            scale.nbytes(each.nbytes, binary=True),
+            scale.rate(each.copied_bytes_per_s, "B"),
+            scale.rate(each.read_bytes_per_s, "B"),
+            mark * max(1, round(_BAR * each.best / best)),
+        )
+    return table
+
+
+def _kinds(rates: Mapping[str, Rates]) -> Table:
+    table = _table("Kind of call", "Call", "FLOP/s", "Read B/s", "Written B/s", "Weight B/s", "Off %")
+    for kind, each in sorted(rates.items()):
+        if each != rates.get(kind.removesuffix(_IN_PLACE)) or not kind.endswith(_IN_PLACE):
+            table.add_row(kind if len(kind) <= _LONGEST else f"{kind[: _LONGEST - 3]}...", *_figures(each))
+    return table
+
+
+_LONGEST = 32
+_IN_PLACE = " in place"
+
+
+def _figures(rates: Rates) -> Iterator[str]:
+    """The call itself, and how much of each in a second; a dash for what made no difference."""
+    yield scale.seconds(rates.launch)
+    yield _speed(rates.per_mac / 2 or rates.per_flop)
+    yield from map(_speed, (rates.per_byte_read, rates.per_byte_written, rates.per_weight_byte))
+    yield f"{100 * rates.spread:.1f}"
+
+
+def _speed(seconds_each: float) -> str:
+    return scale.count(round(1 / seconds_each)) if seconds_each else scale.MISSING
