@@ -97,16 +97,16 @@ def _layers(model: str, report: Report, calibration: Calibration) -> Iterator[tu
         cost = record.cost if record is not None else None
         if record is None or cost is None or not took.get(node.path):
             continue
-        yield (record.target, cost), Layer(
+        layer = Layer(
             name=f"{model} {node.path}",
-                kind=kinds[node.path],
-                cost=cost,
-                took=took[node.path],
-                expected=estimate.own[node.path],
-                bound=roofline.own[node.path].seconds,
-                level=levels[node.path],
-            ),
+            kind=kinds[node.path],
+            cost=cost,
+            took=took[node.path],
+            expected=estimate.own[node.path],
+            bound=roofline.own[node.path].seconds,
+            level=levels[node.path],
         )
+        yield (record.target, cost), layer
 
 
 def _print_layers(layers: list[Layer]) -> None:

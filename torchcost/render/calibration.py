@@ -16,6 +16,10 @@ __all__ = ["render"]
 
 _ENDLESS = 1_000_000
 _BAR = 24
+_BELOW = (
+    "A call takes its time, and more for what it computes (FLOP/s) and moves (bytes a second of its inputs, its outputs "
+    "and its weights). Off is the median of how far that is from the calls it was fitted to."
+)
 
 
 def render(calibration: Calibration, *, width: int | None = None, ascii_only: bool = False, color: bool = False) -> str:
@@ -26,7 +30,8 @@ def render(calibration: Calibration, *, width: int | None = None, ascii_only: bo
     mark = "#" if ascii_only else "█"
     memory = drawn(_memory(calibration.moved, mark), columns, color=color)
     kinds = drawn(_kinds(calibration.rates), columns, color=color)
-    return "\n".join((*head, "", memory, "", kinds))
+    below = wrap(_BELOW, columns)
+    return "\n".join((*head, "", memory, "", kinds, "", *below))
 
 
 def _head(calibration: Calibration) -> Iterator[str]:
@@ -64,14 +69,15 @@ def _memory(moved: tuple[Moved, ...], mark: str) -> Table:
 
 
 def _kinds(rates: Mapping[str, Rates]) -> Table:
-    table = _table("Kind of call", "Call", "FLOP/s", "Read B/s", "Written B/s", "Weight B/s", "Off %")
+    table = _table("Kind of call", "Call", "FLOP/s", "Read", "Written", "Weights", "Off %")
     for kind, each in sorted(rates.items()):
         if each != rates.get(kind.removesuffix(_IN_PLACE)) or not kind.endswith(_IN_PLACE):
-            table.add_row(kind if len(kind) <= _LONGEST else f"{kind[: _LONGEST - 3]}...", *_figures(each))
+            table.add_row(kind, *_figures(each))
+    for column in table.columns[1:]:
+        column.min_width = max(map(len, (*map(str, column.cells), str(column.header))))  # a name gives way, no figure
     return table
 
 
-_LONGEST = 32
 _IN_PLACE = " in place"
 
 
