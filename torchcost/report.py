@@ -12,6 +12,7 @@ from torchcost.errors import ConfigurationError, ReportError
 from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import DEFAULT, EnergyModel, EnergyTable
 from torchcost.hardware.roofline import RooflineModel
+from torchcost.hardware.saved import resolve
 from torchcost.hardware.what_if import WhatIfModel
 from torchcost.render import (
     energy as as_energy,
@@ -43,7 +44,8 @@ class Report(Summary):
     ) -> Roofline:
         """What each call takes at least on a device, and which wall it meets: `report.roofline("h100-sxm5").seconds`.
 
-        `device` is one of torchcost's table (`torchcost devices` lists them) or a `torchcost.Device` of your own.
+        `device` is one of torchcost's table (`torchcost devices` lists them), a `torchcost.Device` of your own, or
+        "cpu" (or "cuda") of this machine as `torchcost calibrate` measured it, which also gives an expected time.
         `dtype` ("bfloat16") takes the place of the run's floating dtypes, in peaks and in bytes. With `tf32` float32
         products are rounded on the matrix units, as torch does where it is allowed to; with `cached` traffic that fits
         into a measured cache moves at its speed, else each call finds its operands in DRAM.
@@ -51,7 +53,8 @@ class Report(Summary):
         Raises UnknownDeviceError, ConfigurationError.
         """
         summary = self if dtype is None else Report(cast(self._trace, dtype), rules=self.rules)
-        return Roofline(summary, _found(device), tf32=tf32, cached=cached)
+        on, calibration = resolve(device)
+        return Roofline(summary, on, tf32=tf32, cached=cached, calibration=calibration)
 
     def energy(self, table: EnergyTable | str = DEFAULT, *, on_chip_bytes: int | None = None) -> Energy:
         """What the run spends by a table of energies: `report.energy("jouppi-7nm").joules`.
@@ -74,7 +77,7 @@ class Report(Summary):
         Bytes of weights, file and DRAM traffic, energy by a table and, where a `device` is given, the least time: each
         before and after. Raises ConfigurationError, UnknownDeviceError.
         """
-        on = None if device is None else _found(device)
+        on = None if device is None else resolve(device)[0]
         return WhatIf(self._trace, weight_bits=weight_bits, on_chip_bytes=on_chip_bytes, device=on, table=table)
 
     def to_metrics(self, prefix: str = "torchcost/") -> dict[str, float]:
@@ -150,7 +153,3 @@ class WhatIf(WhatIfModel):
 
     def __repr__(self) -> str:
         return f"<torchcost.WhatIf weight_bits={self.weight_bits} on_chip_bytes={self.on_chip_bytes}>"
-
-
-def _found(device: Device | str) -> Device:
-    return device if isinstance(device, Device) else Device.find(device)

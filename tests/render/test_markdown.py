@@ -14,7 +14,9 @@ from torchcost.timing import Timing
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View, rows
 
-ALL = View(columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), depth=None)
+ALL = View(
+    columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, depth=None
+)
 
 
 def cells(line: str) -> list[str]:

@@ -15,7 +15,8 @@ from torchcost.timing import Timing
 from torchcost.tree.columns import COLUMNS, DEFAULT
 from torchcost.tree.views import View
 
-ALL = View(columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0))
+NOT_TIMED = Timing(whole={}, modules=(), repeats=0, warmup=0)
+ALL = View(columns=tuple(COLUMNS), bounds={}, timing=NOT_TIMED, expected={})
 MORE = View(columns=("type", *DEFAULT, "access_bytes", "uncounted"))
 
 

@@ -11,6 +11,7 @@ from torchcost.cli.options import (
     HELP_NAMES,
     MODEL_HELP,
     color_option,
+    is_typed,
     measuring_for_a_device,
     model_argument,
     width_option,
@@ -19,6 +20,7 @@ from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.cli.viewing import drawn_for, viewing
 from torchcost.hardware.devices import Device
+from torchcost.hardware.saved import HERE, resolve
 from torchcost.render import roofline as as_text
 from torchcost.tree.views import View
 
@@ -32,15 +34,16 @@ __all__ = ["roofline"]
 @model_argument()
 @click.option(
     "--device",
-    required=True,
+    default="cpu",
     metavar="DEVICE",
-    help="One that torchcost devices lists, by its key or the name that its driver reports: h100-sxm5.",
+    help="One that torchcost devices lists, by its key or the name that its driver reports: h100-sxm5; or cpu, cuda: "
+    "this machine's, as torchcost calibrate measured it [cpu].",
 )
 @click.option("--devices", "file", metavar="FILE", help="A file of devices of your own, like torchcost's devices.toml.")
 @click.option("--cores", type=click.IntRange(min=1), metavar="N", help="Cores of a processor [all it has].")
 @click.option("--tf32", is_flag=True, help="Round float32 products on the matrix units, where the device can.")
 @measuring_for_a_device
-@viewing(as_text.COLUMNS, given=frozenset(("device", "timing")))
+@viewing(as_text.COLUMNS, given=frozenset(("calibration", "device", "timing")))
 @click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
 @width_option()
 @color_option
@@ -57,13 +60,16 @@ def roofline(
     color: str,
 ) -> None:
     """Print the least time that a model takes on a device, and whether arithmetic or memory holds it up."""
-    on = Device.find(device, cores=cores, file=file)
+    on = device if device in HERE or device.endswith(".json") else Device.find(device, cores=cores, file=file)
+    resolve(on)  # an unknown one is told before anything is measured
     output = None if output == console.STDOUT else output
     console.check_output(output)
     report = report_of(replace(request, execution="real") if request.measure else request)
+    model = report.roofline(on, tf32=tf32)
+    shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(model))
     text = as_text.render(
-        report.roofline(on, tf32=tf32),
-        view,
+        model,
+        shown,
         units=units,  # type: ignore[arg-type]
         **drawn_for(width, color, output),
     )

@@ -45,6 +45,7 @@ def viewing(
                 columns=_names(columns),
                 bounds={} if "device" in given else None,
                 timing=_NONE_YET if "timing" in given else None,
+                expected={} if "calibration" in given else None,
             )
             return command(view=view, **others)
 

@@ -8,7 +8,9 @@ from operator import add
 
 from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError, MeasurementError, UnknownDeviceError
+from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device, Level, Peak
+from torchcost.hardware.estimate import Estimate
 from torchcost.record import Record
 from torchcost.timing import Timing
 from torchcost.tree.bound import Bound, Wall
@@ -78,13 +80,22 @@ class RooflineModel:
     """A report on a device.
 
     With `tf32` float32 products run rounded on the matrix units. With `cached` traffic moves at the speed of the
-    smallest measured cache that holds all that a call touches; else each call finds its operands in DRAM.
+    smallest measured cache that holds all that a call touches; else each call finds its operands in DRAM. With a
+    `calibration` of the device `estimate` says what the run is expected to take.
 
     Raises UnknownDeviceError for a device whose bandwidth is not known, ConfigurationError for `cached` where no cache
     was measured.
     """
 
-    def __init__(self, summary: Summary, device: Device, *, tf32: bool = False, cached: bool = False) -> None:
+    def __init__(
+        self,
+        summary: Summary,
+        device: Device,
+        *,
+        tf32: bool = False,
+        cached: bool = False,
+        calibration: Calibration | None = None,
+    ) -> None:
         if device.bandwidth_bytes_per_s is None:
             raise UnknownDeviceError(
                 f"{device.name} has no bandwidth, without which there is no roofline. "
@@ -95,6 +106,7 @@ class RooflineModel:
                 f"The caches of {device.name} have no measured speed. Measure this machine's: torchcost calibrate."
             )
         self.summary, self.device, self.tf32, self.cached = summary, device, tf32, cached
+        self.estimate = Estimate(summary, calibration) if calibration is not None else None
         self._bandwidth = device.bandwidth_bytes_per_s
 
     @cached_property

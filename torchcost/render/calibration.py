@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 
 from rich.table import Table
+from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.hardware.calibration import Calibration, Moved, Rates
 from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.signs import ascii_only as as_ascii, cut, printable
 
 __all__ = ["render"]
 
 _ENDLESS = 1_000_000
 _BAR = 24
 _BELOW = (
-    "A call takes its time, and more for what it computes (FLOP/s) and moves (bytes a second of its inputs, its outputs "
-    "and its weights). Off is the median of how far that is from the calls it was fitted to."
+    "A call takes its time, and more for what it computes (FLOP/s) and moves (bytes a second of its inputs, its "
+    "outputs and its weights). Off is the median of how far that is from the calls it was fitted to."
 )
 
 
@@ -29,7 +30,7 @@ def render(calibration: Calibration, *, width: int | None = None, ascii_only: bo
     head = [safe(part) for line in _head(calibration) for part in wrap(line, columns, subsequent_indent="  ")]
     mark = "#" if ascii_only else "█"
     memory = drawn(_memory(calibration.moved, mark), columns, color=color)
-    kinds = drawn(_kinds(calibration.rates), columns, color=color)
+    kinds = drawn(_kinds(calibration.rates, columns), columns, color=color)
     below = wrap(_BELOW, columns)
     return "\n".join((*head, "", memory, "", kinds, "", *below))
 
@@ -68,17 +69,25 @@ def _memory(moved: tuple[Moved, ...], mark: str) -> Table:
     return table
 
 
-def _kinds(rates: Mapping[str, Rates]) -> Table:
+def _kinds(rates: Mapping[str, Rates], width: int) -> Table:
+    """A row for each kind; where it is too wide names give way, and no figure."""
     table = _table("Kind of call", "Call", "FLOP/s", "Read", "Written", "Weights", "Off %")
-    for kind, each in sorted(rates.items()):
-        if each != rates.get(kind.removesuffix(_IN_PLACE)) or not kind.endswith(_IN_PLACE):
-            table.add_row(kind, *_figures(each))
-    for column in table.columns[1:]:
-        column.min_width = max(map(len, (*map(str, column.cells), str(column.header))))  # a name gives way, no figure
+    shown = {kind: each for kind, each in sorted(rates.items()) if not _says_nothing_new(kind, each, rates)}
+    rows = [tuple(_figures(each)) for each in shown.values()]
+    taken = sum(max(map(len, column)) + 2 for column in zip(_LEAST, *rows, strict=True))
+    for kind, row in zip(shown, rows, strict=True):
+        table.add_row(cut(Text(kind), max(_NAME, width - taken)), *row)
     return table
 
 
+_LEAST = (" " * 8, " " * 7, " " * 7, " " * 7, " " * 7, " " * 5)
+_NAME = 12
 _IN_PLACE = " in place"
+
+
+def _says_nothing_new(kind: str, each: Rates, rates: Mapping[str, Rates]) -> bool:
+    """Whether it is an operator that only ever works in place, and stands there without these words too."""
+    return kind.endswith(_IN_PLACE) and rates.get(kind.removesuffix(_IN_PLACE)) == each
 
 
 def _figures(rates: Rates) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from torchcost import units as scale
 from torchcost.hardware.roofline import RooflineModel
@@ -12,7 +13,7 @@ from torchcost.render.cells import AT_LEAST
 from torchcost.tree.views import View
 from torchcost.units import Units
 
-__all__ = ["COLUMNS", "render"]
+__all__ = ["COLUMNS", "columns_of", "render"]
 
 COLUMNS = ("flops", "access_bytes", "intensity", "bound", "time", "time_share")
 """What the table shows unless other columns are asked for."""
@@ -32,11 +33,10 @@ def render(
 ) -> str:
     """The table of a view with the least times of a device, and below it what they rest on."""
     if view is None:
-        columns = (*COLUMNS, *MEASURED) if model.timing is not None else COLUMNS
-        view = View(columns=columns, bounds={}, timing=model.timing)
+        view = View(columns=columns_of(model), **_beside(model))
     return text.render(
         model.summary,
-        replace(view, bounds=model.own, timing=model.timing),
+        replace(view, **_beside(model)),
         units=units,
         width=width,
         ascii_only=ascii_only,
@@ -45,8 +45,20 @@ def render(
     )
 
 
+def columns_of(model: RooflineModel) -> tuple[str, ...]:
+    """The columns of a roofline, and those of what else is known: expected and measured times."""
+    expected = ("expected",) if model.estimate is not None else ()
+    return (*COLUMNS, *expected, *(MEASURED if model.timing is not None else ()))
+
+
+def _beside(model: RooflineModel) -> dict[str, Any]:
+    """What a view shows beside the report."""
+    expected = model.estimate.own if model.estimate is not None else None
+    return {"bounds": model.own, "timing": model.timing, "expected": expected}
+
+
 def _below(model: RooflineModel) -> Iterator[str]:
-    yield from (_whole(model), *_measured(model), *_device(model), *_lacking(model))
+    yield from (_whole(model), *_expected(model), *_measured(model), *_device(model), *_lacking(model))
 
 
 def _whole(model: RooflineModel) -> str:
@@ -59,6 +71,16 @@ def _whole(model: RooflineModel) -> str:
     shares = (f"{scale.share(seconds / total.seconds)}% {wall}-bound" for wall, seconds in walls.items() if seconds)
     reached = scale.rate(model.attainable_flop_per_s, "FLOP")
     return f"At least {bound}{scale.seconds(total.seconds)}: {', '.join(shares)}; {reached} at most"
+
+
+def _expected(model: RooflineModel) -> Iterator[str]:
+    """What calls like these took when the machine was calibrated."""
+    if model.estimate is None:
+        return
+    off = model.estimate.error if model.timing is not None else None
+    beside = f", {100 * off:+.1f}% from what was measured" if off is not None else ""
+    bound = AT_LEAST if model.estimate.lacking else ""
+    yield f"Expected {bound}{scale.seconds(model.estimate.seconds)} by the calibration{beside}"
 
 
 def _measured(model: RooflineModel) -> Iterator[str]:

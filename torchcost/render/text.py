@@ -13,7 +13,7 @@ from rich.text import Text
 from torchcost import units as scale
 from torchcost.render.cells import AT_LEAST, cell, header
 from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.signs import ascii_only as as_ascii, cut, printable
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
 from torchcost.tree.views import Row, View, rows
@@ -89,22 +89,14 @@ def _table(
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     longest = max(name.full.cell_len for name in names)
     room = max(1, min(room, max(longest, len(_HEADER))))
-    table.add_column(_cut(Text(_HEADER), room, safe), no_wrap=True, width=room)
+    table.add_column(cut(Text(_HEADER), room, safe), no_wrap=True, width=room)
     for name, wide in widths.items():
         text = COLUMNS[name].kind == "text"
         table.add_column(headers[name], no_wrap=True, justify="left" if text else "right", width=wide)
     for name, *figures in zip(names, *(cells[column] for column in widths), strict=True):
-        fitted = (_cut(Text(figure), wide, safe) for figure, wide in zip(figures, widths.values(), strict=True))
-        table.add_row(_cut(name.full if name.full.cell_len <= room else name.short, room, safe), *fitted)
+        fitted = (cut(Text(figure), wide, safe) for figure, wide in zip(figures, widths.values(), strict=True))
+        table.add_row(cut(name.full if name.full.cell_len <= room else name.short, room, safe), *fitted)
     return table
-
-
-def _cut(text: Text, width: int, safe: Safe) -> Text:
-    if text.cell_len > width:
-        mark = safe("…")
-        text.truncate(max(0, width - len(mark)))
-        text.append(mark)
-    return text
 
 
 class _Name(NamedTuple):

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Kind = Literal["count", "bytes", "seconds", "rate", "share", "ratio", "text"]
-Needs = Literal["device", "timing"]
+Needs = Literal["calibration", "device", "timing"]
 Figure = int | float | str | None
 
 
@@ -36,7 +36,7 @@ class Column:
     """What a column shows: its header, how to write its figures, and the figure of equal modules taken together.
 
     `own` is the figure of what the modules do and hold themselves; None where that makes no sense. `needs` are
-    what must be given beside the report: the least times on a device, measured times.
+    what must be given beside the report: the least times on a device, measured or expected ones.
     """
 
     header: str
@@ -157,6 +157,13 @@ COLUMNS: Mapping[str, Column] = {
     "bound": _bounded(lambda bound, flat: bound.wall or "", "Bound", "text"),
     "time": _bounded(lambda bound, flat: bound.seconds, "Time", "seconds"),
     "time_share": _bounded(lambda bound, flat: _part(bound.seconds, flat.seconds), "Time %", "share"),
+    "expected": Column(
+        header="Expected",
+        kind="seconds",
+        figure=lambda group, flat: flat.expected(flat.below(group)),
+        own=lambda group, flat: flat.expected(group),
+        needs=frozenset(("calibration",)),
+    ),
     "measured": _timed(lambda nodes, flat: flat.took(nodes), "Measured", "seconds"),
     "measured_share": _timed(lambda nodes, flat: _part(flat.took(nodes), flat.took_in_all), "Measured %", "share"),
     "achieved": _timed(lambda nodes, flat: _part(own_of(nodes).flops, flat.took(nodes)), "FLOP/s", "rate"),
@@ -190,6 +197,8 @@ def check_column(name: str, given: frozenset[Needs]) -> None:
 
 
 _LACKING: Mapping[Needs, str] = {
+    "calibration": "column '{}' is of this machine's calibration. Type torchcost calibrate, and then "
+    "torchcost roofline MODEL --device cpu; in Python report.roofline('cpu').",
     "device": "column '{}' is of a device. Type torchcost roofline MODEL --device h100-sxm5; "
     "in Python report.roofline('h100-sxm5').",
     "timing": "column '{}' is measured. Type torchcost roofline MODEL --measure; in Python count(..., timing=True).",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, reduce
 from operator import add
 
@@ -24,9 +24,16 @@ class Layout:
     """
 
     def __init__(
-        self, root: Node, *, complete: bool = True, bounds: Bounds | None = None, timing: Timing | None = None
+        self,
+        root: Node,
+        *,
+        complete: bool = True,
+        bounds: Bounds | None = None,
+        timing: Timing | None = None,
+        expected: Mapping[str, float] | None = None,
     ) -> None:
         self._complete = complete
+        self._expected = expected if expected is not None else {}
         self._bounds = bounds if bounds is not None else {}
         self._took = timing.own_by_path() if timing is not None else {}
         self.nodes: list[Node] = []
@@ -64,6 +71,10 @@ class Layout:
     def took(self, nodes: Iterable[Node]) -> float:
         """Measured seconds of what modules do themselves."""
         return sum(self._took.get(node.path, 0.0) for node in nodes)
+
+    def expected(self, nodes: Iterable[Node]) -> float:
+        """Seconds that modules are expected to take themselves."""
+        return sum(self._expected.get(node.path, 0.0) for node in nodes)
 
     @cached_property
     def took_in_all(self) -> float:

@@ -7,7 +7,7 @@ the modules that count for themselves and what containers do on their own, so it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -39,8 +39,8 @@ _WITHOUT_RUN = ("type", "calls", "params", "trainable")
 class View:
     """Which rows and columns to show. `sort` and `top` make the tree a flat list, largest first, whatever its depth.
 
-    `bounds` are the least times of the modules on a device and `timing` the measured ones, for the columns that show
-    them.
+    `bounds` are the least times of the modules on a device, `timing` the measured and `expected` the expected ones, by
+    path, for the columns that show them.
     """
 
     depth: int | None = 3
@@ -50,9 +50,10 @@ class View:
     columns: tuple[str, ...] = DEFAULT
     bounds: Bounds | None = None
     timing: Timing | None = None
+    expected: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
-        beside: dict[Needs, object] = {"device": self.bounds, "timing": self.timing}
+        beside: dict[Needs, object] = {"device": self.bounds, "timing": self.timing, "calibration": self.expected}
         given = frozenset(name for name, value in beside.items() if value is not None)
         for name in (*self.columns, *([self.sort] if self.sort is not None else [])):
             check_column(name, given)
@@ -77,7 +78,9 @@ class Row:
 
 def rows(summary: Summary, view: View) -> tuple[Row, ...]:
     """The rows of a view: the input, the whole model, its modules."""
-    flat = Layout(summary.root, complete=summary.complete, bounds=view.bounds, timing=view.timing)
+    flat = Layout(
+        summary.root, complete=summary.complete, bounds=view.bounds, timing=view.timing, expected=view.expected
+    )
     ranked = view.sort is not None or view.top is not None
     return (*_input_row(summary, view), *(_ranked(flat, view) if ranked else _tree(flat, view)))
 
