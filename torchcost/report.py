@@ -11,7 +11,7 @@ from typing import Any
 from torchcost.errors import ConfigurationError, ReportError
 from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import DEFAULT, EnergyModel, EnergyTable
-from torchcost.hardware.roofline import RooflineModel
+from torchcost.hardware.roofline import Fusion, RooflineModel
 from torchcost.hardware.saved import resolve
 from torchcost.hardware.what_if import WhatIfModel
 from torchcost.render import (
@@ -40,7 +40,13 @@ class Report(Summary):
         return self.rows()
 
     def roofline(
-        self, device: Device | str, dtype: str | None = None, *, tf32: bool = False, cached: bool = False
+        self,
+        device: Device | str,
+        dtype: str | None = None,
+        *,
+        tf32: bool = False,
+        cached: bool = False,
+        fusion: Fusion = "none",
     ) -> Roofline:
         """What each call takes at least on a device, and which wall it meets: `report.roofline("h100-sxm5").seconds`.
 
@@ -48,13 +54,14 @@ class Report(Summary):
         "cpu" (or "cuda") of this machine as `torchcost calibrate` measured it, which also gives an expected time.
         `dtype` ("bfloat16") takes the place of the run's floating dtypes, in peaks and in bytes. With `tf32` float32
         products are rounded on the matrix units, as torch does where it is allowed to; with `cached` traffic that fits
-        into a measured cache moves at its speed, else each call finds its operands in DRAM.
+        into a measured cache moves at its speed, else each call finds its operands in DRAM. With `fusion` "pointwise"
+        what works element by element runs in the kernel of what it follows, as a compiler may do it.
 
         Raises UnknownDeviceError, ConfigurationError.
         """
         summary = self if dtype is None else Report(cast(self._trace, dtype), rules=self.rules)
         on, calibration = resolve(device)
-        return Roofline(summary, on, tf32=tf32, cached=cached, calibration=calibration)
+        return Roofline(summary, on, tf32=tf32, cached=cached, fusion=fusion, calibration=calibration)
 
     def energy(self, table: EnergyTable | str = DEFAULT, *, on_chip_bytes: int | None = None) -> Energy:
         """What the run spends by a table of energies: `report.energy("jouppi-7nm").joules`.

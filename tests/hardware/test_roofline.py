@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -225,6 +225,83 @@ def test_caches_of_unknown_speed_are_refused() -> None:
 def test_a_device_without_bandwidth_is_refused() -> None:
     with pytest.raises(UnknownDeviceError, match="slow has no bandwidth"):
         product(2, 2, 2).roofline(replace(SLOW, bandwidth_bytes_per_s=None))
+
+
+# --- fused -----------------------------------------------------------------------------------------------------------
+
+
+class Thrice(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return ((x + 1) * 2).neg()
+
+
+def test_a_chain_in_one_kernel_moves_only_what_enters_and_leaves_it() -> None:
+    report = torchcost.count(Thrice(), torch.zeros(1000))
+    assert report.roofline(SLOW).seconds == pytest.approx(3 * 8000e-9)
+    assert report.roofline(SLOW, fusion="pointwise").seconds == pytest.approx(8000e-9)
+    assert "Fused, 1 chains of calls a kernel each, at least 8.000 µs: 66.67% less" in str(report.roofline(SLOW))
+
+
+def test_arithmetic_is_not_less_for_being_fused() -> None:
+    busy = replace(SLOW, bandwidth_bytes_per_s=1e12)
+    report = torchcost.count(Thrice(), torch.zeros(1000))
+    assert report.roofline(busy, fusion="pointwise").seconds == pytest.approx(3 * 1000e-9)
+
+
+@pytest.mark.parametrize("make", [resnet18, minigooglenet])
+@pytest.mark.parametrize("device", ["h100-sxm5", "t4", "epyc-zen3"])
+def test_fused_is_never_slower_and_modules_still_sum_to_the_whole(make: type[nn.Module], device: str) -> None:
+    report = torchcost.count(make(), input_size=(1, 3, 32, 32), backward=True)
+    plain, fused = report.roofline(device), report.roofline(device, fusion="pointwise")
+    assert fused.seconds < plain.seconds
+    assert fused.seconds == pytest.approx(sum(bound.seconds for bound in fused.own.values()))
+    assert all(bound.seconds >= 0 for bound in fused.own.values())
+    assert fused.seconds == pytest.approx(plain.fused.seconds)
+
+
+def test_chains_of_another_dtype_are_those_of_the_cast_model() -> None:
+    x = torch.zeros(1, 3, 32, 32)
+    asked = torchcost.count(resnet18(), x).roofline(TENSOR, "bfloat16", fusion="pointwise")
+    cast = torchcost.count(resnet18().bfloat16(), x.bfloat16()).roofline(TENSOR, fusion="pointwise")
+    assert asked.seconds == pytest.approx(cast.seconds)
+
+
+def test_a_fusion_that_is_none_is_told() -> None:
+    with pytest.raises(ConfigurationError, match=r"fusion='all' is none of 'none', 'pointwise'"):
+        torchcost.count(nn.ReLU(), torch.zeros(1)).roofline(SLOW, fusion="all")  # type: ignore[arg-type]
+
+
+# --- what the founding texts ask -------------------------------------------------------------------------------------
+
+CLASSES = {
+    "compute": {"Conv2d": nn.Conv2d(256, 256, 3, padding=1), "ConvTranspose2d": nn.ConvTranspose2d(256, 256, 3)},
+    "memory": {"ReLU": nn.ReLU(), "BatchNorm2d": nn.BatchNorm2d(256), "MaxPool2d": nn.MaxPool2d(2)},
+}
+
+
+class Joined(nn.Module):
+    def __init__(self, join: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.join = join
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.join(a, b)
+
+
+@pytest.mark.parametrize("device", ["v100-sxm2", "a100-80-sxm4", "h100-sxm5", "l4", "rtx4090", "mi300x", "epyc-zen3"])
+def test_convolutions_meet_the_wall_of_arithmetic_and_elementwise_work_that_of_memory(device: str) -> None:
+    """Seed 003: Conv, FC, Deconv tend to be bound by arithmetic; ReLU, EltWise Add and Concat by memory."""
+    for wall, layers in CLASSES.items():
+        for name, layer in layers.items():
+            report = torchcost.count(layer, input_size=(8, 256, 28, 28), execution="fake")
+            assert report.roofline(device).bound == wall, name
+    full = torchcost.count(nn.Linear(4096, 4096), input_size=(2048, 4096), execution="fake")
+    assert full.roofline(device).bound == "compute"
+    single = torchcost.count(nn.Linear(4096, 4096), input_size=(1, 4096), execution="fake")
+    assert single.roofline(device).bound == "memory"  # the exception: each weight is used once
+    for join in (torch.add, lambda a, b: torch.cat((a, b), 1)):
+        x = torch.zeros(8, 256, 28, 28, device="meta")
+        assert torchcost.count(Joined(join), (x, x)).roofline(device).bound == "memory"
 
 
 # --- beside measured times -------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import click
 
@@ -20,6 +21,7 @@ from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.cli.viewing import drawn_for, viewing
 from torchcost.hardware.devices import Device
+from torchcost.hardware.roofline import Fusion
 from torchcost.hardware.saved import HERE, resolve
 from torchcost.render import roofline as as_text
 from torchcost.tree.views import View
@@ -42,6 +44,12 @@ __all__ = ["roofline"]
 @click.option("--devices", "file", metavar="FILE", help="A file of devices of your own, like torchcost's devices.toml.")
 @click.option("--cores", type=click.IntRange(min=1), metavar="N", help="Cores of a processor [all it has].")
 @click.option("--tf32", is_flag=True, help="Round float32 products on the matrix units, where the device can.")
+@click.option(
+    "--fusion",
+    type=click.Choice(get_args(Fusion)),
+    default="none",
+    help="Run what works element by element in the kernel of what it follows, as a compiler may do it [none].",
+)
 @measuring_for_a_device
 @viewing(as_text.COLUMNS, given=frozenset(("calibration", "device", "timing")))
 @click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
@@ -55,6 +63,7 @@ def roofline(
     file: str | None,
     cores: int | None,
     tf32: bool,
+    fusion: Fusion,
     output: str | None,
     width: int | None,
     color: str,
@@ -65,7 +74,7 @@ def roofline(
     output = None if output == console.STDOUT else output
     console.check_output(output)
     report = report_of(replace(request, execution="real") if request.measure else request)
-    model = report.roofline(on, tf32=tf32)
+    model = report.roofline(on, tf32=tf32, fusion=fusion)
     shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(model))
     text = as_text.render(
         model,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
+from typing import Literal, get_args
 
 from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError, MeasurementError, UnknownDeviceError
 from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device, Level, Peak
 from torchcost.hardware.estimate import Estimate
-from torchcost.record import Record
+from torchcost.record import Chain, Record
 from torchcost.timing import Timing
 from torchcost.tree.bound import Bound, Wall
 from torchcost.tree.summary import Summary
 from torchcost.tree.tables import owner
 
-__all__ = ["Leaf", "RooflineModel", "Utilisation", "level_of"]
+__all__ = ["Fusion", "Leaf", "RooflineModel", "Utilisation", "level_of"]
+
+Fusion = Literal["none", "pointwise"]
+"""Whether calls that work element by element run in the kernel of what they follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +66,15 @@ class Leaf:
         return cost.flops / self.seconds if cost is not None and self.seconds else None
 
     @property
+    def one(self) -> Bound:
+        """The bound of one of its calls."""
+        met = {f"{self.wall}_seconds": self.seconds} if self.wall else {}
+        return Bound(**met, lacking=self.record.cost is None or self.compute_seconds is None)
+
+    @property
     def bound(self) -> Bound:
         """The bound of all its calls."""
-        met = {f"{self.wall}_seconds": self.seconds} if self.wall else {}
-        lacking = self.record.cost is None or self.compute_seconds is None
-        return Bound(**met, lacking=lacking) * self.record.times
+        return self.one * self.record.times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +90,11 @@ class RooflineModel:
 
     With `tf32` float32 products run rounded on the matrix units. With `cached` traffic moves at the speed of the
     smallest measured cache that holds all that a call touches; else each call finds its operands in DRAM. With a
-    `calibration` of the device `estimate` says what the run is expected to take.
+    `calibration` of the device `estimate` says what the run is expected to take. With `fusion` "pointwise" each chain
+    of the report is one kernel, whose intermediates stay on the chip: what a compiler can win at most.
 
     Raises UnknownDeviceError for a device whose bandwidth is not known, ConfigurationError for `cached` where no cache
-    was measured.
+    was measured and for a `fusion` that is none.
     """
 
     def __init__(
@@ -94,6 +104,7 @@ class RooflineModel:
         *,
         tf32: bool = False,
         cached: bool = False,
+        fusion: Fusion = "none",
         calibration: Calibration | None = None,
     ) -> None:
         if device.bandwidth_bytes_per_s is None:
@@ -105,7 +116,9 @@ class RooflineModel:
             raise ConfigurationError(
                 f"The caches of {device.name} have no measured speed. Measure this machine's: torchcost calibrate."
             )
-        self.summary, self.device, self.tf32, self.cached = summary, device, tf32, cached
+        if fusion not in get_args(Fusion):
+            raise ConfigurationError(f"fusion={fusion!r} is none of {', '.join(map(repr, get_args(Fusion)))}.")
+        self.summary, self.device, self.tf32, self.cached, self.fusion = summary, device, tf32, cached, fusion
         self.estimate = Estimate(summary, calibration) if calibration is not None else None
         self._bandwidth = device.bandwidth_bytes_per_s
 
@@ -119,14 +132,40 @@ class RooflineModel:
         """The bound of each module's own calls, by path."""
         nodes = {node.path: node for node in self.summary.nodes()}
         bounds = dict.fromkeys(nodes, Bound())
-        for leaf in self.leaves:
+        for leaf, bound in zip(self.leaves, self.bounds, strict=True):
             path = owner(leaf.record, nodes)
-            bounds[path] = bounds[path] + leaf.bound
+            bounds[path] = bounds[path] + bound
         return bounds
 
     @cached_property
+    def bounds(self) -> tuple[Bound, ...]:
+        """The bound of all calls of each leaf; fused, a call has its part of the kernel it is in."""
+        bounds = [leaf.bound for leaf in self.leaves]
+        for chain in self.summary.chains if self.fusion == "pointwise" else ():
+            members = [self.leaves[member] for member in chain.members]
+            kernel, apart = self._kernel(chain, members), sum(leaf.seconds for leaf in members)
+            for member, leaf in zip(chain.members, members, strict=True):
+                part = leaf.seconds / apart if apart else 0.0
+                bounds[member] += (kernel * part + leaf.one * -1) * chain.times
+        return tuple(bounds)
+
+    def _kernel(self, chain: Chain, members: Sequence[Leaf]) -> Bound:
+        """The bound of one kernel that does the calls of a chain."""
+        compute = sum(leaf.compute_seconds or 0.0 for leaf in members)
+        memory = sum(leaf.memory_seconds for leaf in members) - chain.saved_bytes / self._bandwidth
+        lacking = any(leaf.one.lacking for leaf in members)
+        if compute > memory:
+            return Bound(compute_seconds=compute, lacking=lacking)
+        return Bound(memory_seconds=memory, lacking=lacking)
+
+    @cached_property
     def total(self) -> Bound:
-        return reduce(add, (leaf.bound for leaf in self.leaves), Bound())
+        return reduce(add, self.bounds, Bound())
+
+    @property
+    def fused(self) -> RooflineModel:
+        """The same with each chain in one kernel."""
+        return RooflineModel(self.summary, self.device, tf32=self.tf32, cached=self.cached, fusion="pointwise")
 
     def __getitem__(self, path: str) -> Bound:
         """The bound of a module and all below it; raises KeyError for a path that is none."""

@@ -58,7 +58,7 @@ def _beside(model: RooflineModel) -> dict[str, Any]:
 
 
 def _below(model: RooflineModel) -> Iterator[str]:
-    yield from (_whole(model), *_expected(model), *_measured(model), *_device(model), *_lacking(model))
+    yield from (_whole(model), *_fused(model), *_expected(model), *_measured(model), *_device(model), *_lacking(model))
 
 
 def _whole(model: RooflineModel) -> str:
@@ -71,6 +71,19 @@ def _whole(model: RooflineModel) -> str:
     shares = (f"{scale.share(seconds / total.seconds)}% {wall}-bound" for wall, seconds in walls.items() if seconds)
     reached = scale.rate(model.attainable_flop_per_s, "FLOP")
     return f"At least {bound}{scale.seconds(total.seconds)}: {', '.join(shares)}; {reached} at most"
+
+
+def _fused(model: RooflineModel) -> Iterator[str]:
+    """What running each chain in one kernel wins, or has won."""
+    chains = sum(chain.times for chain in model.summary.chains)
+    if not chains or not model.seconds:
+        return
+    if model.fusion == "pointwise":
+        yield f"Fused: each of {chains} chains, what follows a call element by element, is one kernel"
+        return
+    fused = model.fused.seconds
+    won = scale.share((model.seconds - fused) / model.seconds)
+    yield f"Fused, {chains} chains of calls a kernel each, at least {scale.seconds(fused)}: {won}% less"
 
 
 def _expected(model: RooflineModel) -> Iterator[str]:
@@ -119,7 +132,7 @@ def _device(model: RooflineModel) -> Iterator[str]:
     if device.note:
         yield f"Note: {device.note}"
     where = "in the smallest cache that holds them" if model.cached else "in DRAM"
-    yield f"Every call for itself, its operands {where}"
+    yield f"Every {'kernel' if model.fusion == 'pointwise' else 'call'} for itself, its operands {where}"
 
 
 def _lacking(model: RooflineModel) -> Iterator[str]:

@@ -30,7 +30,7 @@ class Bound:
             lacking=self.lacking or other.lacking,
         )
 
-    def __mul__(self, times: int) -> Bound:
+    def __mul__(self, times: float) -> Bound:
         return Bound(
             compute_seconds=self.compute_seconds * times,
             memory_seconds=self.memory_seconds * times,

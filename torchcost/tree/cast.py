@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torchcost.cost import ITEMSIZE, Cost, TensorSpec
 from torchcost.errors import ConfigurationError
-from torchcost.record import ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.record import Chain, ModuleEntry, ParameterEntry, Record, Trace
 from torchcost.words import close_match
 
 __all__ = ["cast"]
@@ -28,6 +28,7 @@ def cast(trace: Trace, dtype: str) -> Trace:
         trace,
         modules=tuple(_module(entry, dtype) for entry in trace.modules),
         records=tuple(_record(record, dtype) for record in trace.records),
+        chains=tuple(_chain(chain, trace.records[chain.members[0]].dtype, dtype) for chain in trace.chains),
     )
 
 
@@ -39,6 +40,14 @@ def _record(record: Record, dtype: str) -> Record:
 
 def _cost(cost: Cost, before: int, after: int) -> Cost:
     return replace(cost, **{name: getattr(cost, name) * after // before for name in _BYTES})
+
+
+def _chain(chain: Chain, before: str, dtype: str) -> Chain:
+    """A chain moves what its first call computed in."""
+    if before not in _FLOATING:
+        return chain
+    was, now = ITEMSIZE[before], ITEMSIZE[dtype]
+    return replace(chain, bytes_read=chain.bytes_read * now // was, bytes_written=chain.bytes_written * now // was)
 
 
 def _module(entry: ModuleEntry, dtype: str) -> ModuleEntry:
