@@ -18,6 +18,7 @@ from torchcost.examples import minigooglenet, resnet18, small_gpt
 from torchcost.hardware.devices import Level
 from torchcost.render import roofline as as_text
 from torchcost.timing import ModuleTiming, Spread, Timing
+from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 
 SLOW = Device(name="slow", vector_flop_per_s={"float32": 1e9, "float64": 5e8}, bandwidth_bytes_per_s=1e9)
@@ -345,7 +346,7 @@ def test_what_ran_quicker_than_its_bound_is_named() -> None:
 
 
 def test_the_table_has_measured_times_and_what_they_reached() -> None:
-    view = View(columns=("measured", "of_roof", "achieved", "bandwidth"), bounds={}, timing=NONE)
+    view = View(columns=("measured", "of_roof", "achieved", "bandwidth"), beside=Beside(bounds={}, timing=NONE))
     text = as_text.render(measured(nn.ReLU(), {"": 1.6e-6}, torch.zeros(100)).roofline(SLOW), view)
     assert text.splitlines()[2].split() == ["ReLU", "1.600", "µs", "50.00", "62.5", "M", "500", "M"]
 

@@ -13,12 +13,12 @@ from tests.tree.builders import module, record, report, samples, stack
 from torchcost.render.html import render
 from torchcost.render.text import footer, render as as_text
 from torchcost.timing import Timing
+from torchcost.tree.beside import Beside
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View
 
-ALL = View(
-    columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, depth=None
-)
+KNOWN = Beside(bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, joules={})
+ALL = View(columns=tuple(COLUMNS), beside=KNOWN, depth=None)
 
 
 class Reader(HTMLParser):

@@ -11,12 +11,12 @@ from torchcost.render.cells import cell
 from torchcost.render.markdown import escape, render
 from torchcost.render.text import footer, render as as_text
 from torchcost.timing import Timing
+from torchcost.tree.beside import Beside
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View, rows
 
-ALL = View(
-    columns=tuple(COLUMNS), bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, depth=None
-)
+KNOWN = Beside(bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, joules={})
+ALL = View(columns=tuple(COLUMNS), beside=KNOWN, depth=None)
 
 
 def cells(line: str) -> list[str]:

@@ -12,11 +12,12 @@ from tests.render.conftest import Golden, agrees
 from tests.tree.builders import attention, chain, linear, module, record, report, samples, stack, tensor
 from torchcost.render.text import render
 from torchcost.timing import Timing
+from torchcost.tree.beside import Beside
 from torchcost.tree.columns import COLUMNS, DEFAULT
 from torchcost.tree.views import View
 
-NOT_TIMED = Timing(whole={}, modules=(), repeats=0, warmup=0)
-ALL = View(columns=tuple(COLUMNS), bounds={}, timing=NOT_TIMED, expected={})
+KNOWN = Beside(bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, joules={})
+ALL = View(columns=tuple(COLUMNS), beside=KNOWN)
 MORE = View(columns=("type", *DEFAULT, "access_bytes", "uncounted"))
 
 

@@ -28,7 +28,8 @@ from torchcost.tree.node import Node
 from torchcost.tree.summary import Summary
 from torchcost.tree.views import Row, View, rows
 
-ADDED = tuple(name for name, column in COLUMNS.items() if column.kind in ("count", "bytes") and "own" not in name)
+NOT_ADDED = ("own_macs", "own_flops", "on_chip")
+ADDED = tuple(name for name, column in COLUMNS.items() if column.kind in ("count", "bytes") and name not in NOT_ADDED)
 ADDED = tuple(name for name in ADDED if name != "calls")
 
 

@@ -21,6 +21,7 @@ from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.cli.viewing import drawn_for, viewing
 from torchcost.hardware.devices import Device
+from torchcost.hardware.energy import TABLES, EnergyModel, EnergyTable
 from torchcost.hardware.roofline import Fusion
 from torchcost.hardware.saved import HERE, resolve
 from torchcost.render import roofline as as_text
@@ -50,8 +51,9 @@ __all__ = ["roofline"]
     default="none",
     help="Run what works element by element in the kernel of what it follows, as a compiler may do it [none].",
 )
+@click.option("--energy", metavar="TABLE", help=f"Show the energy of each module by a table: {', '.join(TABLES)}.")
 @measuring_for_a_device
-@viewing(as_text.COLUMNS, given=frozenset(("calibration", "device", "timing")))
+@viewing(as_text.COLUMNS, on_device=True)
 @click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
 @width_option()
 @color_option
@@ -64,6 +66,7 @@ def roofline(
     cores: int | None,
     tf32: bool,
     fusion: Fusion,
+    energy: str | None,
     output: str | None,
     width: int | None,
     color: str,
@@ -73,13 +76,16 @@ def roofline(
     resolve(on)  # an unknown one is told before anything is measured
     output = None if output == console.STDOUT else output
     console.check_output(output)
+    table = EnergyTable.find(energy) if energy is not None else None
     report = report_of(replace(request, execution="real") if request.measure else request)
     model = report.roofline(on, tf32=tf32, fusion=fusion)
-    shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(model))
+    spent = EnergyModel(report, table) if table is not None else None
+    shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(model, spent))
     text = as_text.render(
         model,
         shown,
         units=units,  # type: ignore[arg-type]
+        energy=spent,
         **drawn_for(width, color, output),
     )
     console.write(text, output)

@@ -13,7 +13,8 @@ from torchcost.cli import console
 from torchcost.cli.options import is_typed, units_option
 from torchcost.errors import ConfigurationError
 from torchcost.timing import Timing
-from torchcost.tree.columns import COLUMNS, Needs
+from torchcost.tree.beside import NOTHING, Beside
+from torchcost.tree.columns import COLUMNS
 from torchcost.tree.views import View
 
 __all__ = ["OF_TABLES", "drawn_for", "viewing"]
@@ -24,12 +25,10 @@ OF_TABLES = ("depth", "columns", "sort", "top", "no_fold", "units")
 """The options of `viewing`, by the names of their values."""
 
 
-def viewing(
-    columns: Sequence[str], *, given: frozenset[Needs] = frozenset()
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def viewing(columns: Sequence[str], *, on_device: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command the options of a table; it gets them as one `view`, beside `units`.
 
-    `columns` are shown unless others are asked for; `given` is what those that are asked for may need.
+    `columns` are shown unless others are asked for; `on_device` allows those of times and energy, known later.
     """
 
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,23 +42,21 @@ def viewing(
                 sort=sort,
                 top=top,
                 columns=_names(columns),
-                bounds={} if "device" in given else None,
-                timing=_NONE_YET if "timing" in given else None,
-                expected={} if "calibration" in given else None,
+                beside=_NOT_YET if on_device else NOTHING,
             )
             return command(view=view, **others)
 
-        return reduce(lambda wrapped, option: option(wrapped), reversed(_options(columns, given)), collected)
+        return reduce(lambda wrapped, option: option(wrapped), reversed(_options(columns, on_device)), collected)
 
     return decorated
 
 
-_NONE_YET = Timing(whole={}, modules=(), repeats=0, warmup=0)
+_NOT_YET = Beside(bounds={}, timing=Timing(whole={}, modules=(), repeats=0, warmup=0), expected={}, joules={})
 
 
-def _options(columns: Sequence[str], given: frozenset[Needs]) -> tuple[Callable[[Any], Any], ...]:
+def _options(columns: Sequence[str], on_device: bool) -> tuple[Callable[[Any], Any], ...]:
     shown = ",".join(columns)
-    known = [name for name, column in COLUMNS.items() if column.needs <= given]
+    known = [name for name, column in COLUMNS.items() if on_device or not column.needs]
     return (
         click.option(
             "--depth",

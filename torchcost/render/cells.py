@@ -39,6 +39,8 @@ def cell(line: Row, name: str, figure: Figure, units: Units) -> str:
         return scale.ratio(float(figure))
     if kind == "rate":
         return scale.count(round(float(figure)))
+    if kind == "joules":
+        return f"{AT_LEAST if lacking else ''}{scale.joules(float(figure))}"
     if kind == "seconds":
         return f"{AT_LEAST if lacking else ''}{scale.seconds(float(figure))}"
     return f"{AT_LEAST if lacking else ''}{_number(name, int(figure), units)}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from torchcost import units as scale
+from torchcost.hardware.energy import EnergyModel
 from torchcost.hardware.roofline import RooflineModel
 from torchcost.render import text
 from torchcost.render.cells import AT_LEAST
+from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 from torchcost.units import Units
 
@@ -30,31 +31,44 @@ def render(
     width: int | None = text.WIDTH,
     ascii_only: bool = False,
     color: bool = False,
+    energy: EnergyModel | None = None,
 ) -> str:
-    """The table of a view with the least times of a device, and below it what they rest on."""
+    """The table of a view with the least times of a device, and `energy` beside them; below it what they rest on."""
     if view is None:
-        view = View(columns=columns_of(model), **_beside(model))
+        view = View(columns=columns_of(model, energy), beside=_beside(model, energy))
     return text.render(
         model.summary,
-        replace(view, **_beside(model)),
+        replace(view, beside=_beside(model, energy)),
         units=units,
         width=width,
         ascii_only=ascii_only,
         color=color,
-        below=_below(model),
+        below=(*_below(model), *_spent(energy)),
     )
 
 
-def columns_of(model: RooflineModel) -> tuple[str, ...]:
-    """The columns of a roofline, and those of what else is known: expected and measured times."""
+def columns_of(model: RooflineModel, energy: EnergyModel | None = None) -> tuple[str, ...]:
+    """The columns of a roofline, and those of what else is known: expected and measured times, energy."""
     expected = ("expected",) if model.estimate is not None else ()
-    return (*COLUMNS, *expected, *(MEASURED if model.timing is not None else ()))
+    measured = MEASURED if model.timing is not None else ()
+    return (*COLUMNS, *expected, *measured, *(("energy", "on_chip") if energy is not None else ()))
 
 
-def _beside(model: RooflineModel) -> dict[str, Any]:
+def _beside(model: RooflineModel, energy: EnergyModel | None) -> Beside:
     """What a view shows beside the report."""
     expected = model.estimate.own if model.estimate is not None else None
-    return {"bounds": model.own, "timing": model.timing, "expected": expected}
+    joules = {path: spent.joules for path, spent in energy.own.items()} if energy is not None else None
+    return Beside(bounds=model.own, timing=model.timing, expected=expected, joules=joules)
+
+
+def _spent(energy: EnergyModel | None) -> Iterator[str]:
+    """The energy in a line: how much of it is arithmetic, and by which table."""
+    if energy is None:
+        return
+    share = energy.compute_share
+    split = f", {scale.share(share)}% compute, {scale.share(1 - share)}% memory" if share is not None else ""
+    table = f"{energy.table.name} ({energy.table.node}): relative, not a measurement"
+    yield f"Energy {scale.joules(energy.joules)}{split}, by {table}"
 
 
 def _below(model: RooflineModel) -> Iterator[str]:

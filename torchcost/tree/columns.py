@@ -8,6 +8,7 @@ from typing import Literal
 
 from torchcost.cost import Cost, ParameterCount
 from torchcost.errors import ConfigurationError
+from torchcost.tree.beside import Needs
 from torchcost.tree.bound import Bound
 from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node, count_parameters
@@ -18,7 +19,6 @@ __all__ = [
     "DEFAULT",
     "Column",
     "Figure",
-    "Needs",
     "check_column",
     "own_of",
     "parameters_of",
@@ -26,8 +26,7 @@ __all__ = [
     "uncounted_in",
 ]
 
-Kind = Literal["count", "bytes", "seconds", "rate", "share", "ratio", "text"]
-Needs = Literal["calibration", "device", "timing"]
+Kind = Literal["count", "bytes", "joules", "seconds", "rate", "share", "ratio", "text"]
 Figure = int | float | str | None
 
 
@@ -128,6 +127,12 @@ def _dtypes(nodes: Iterable[Node]) -> str:
     return ", ".join(sorted({record.dtype for record in records if record.cost is not None and record.cost.macs}))
 
 
+def _largest_call(nodes: Iterable[Node]) -> int:
+    """The most that one call takes, gives and reads of weights: what a buffer has to hold, for it to run from there."""
+    costs = (record.cost for node in nodes for record in node.records)
+    return max((cost.access_bytes for cost in costs if cost is not None), default=0)
+
+
 COLUMNS: Mapping[str, Column] = {
     "type": _text(lambda node: node.type, "Type"),
     "input": _text(lambda node: shapes(node.inputs), "Input"),
@@ -153,6 +158,7 @@ COLUMNS: Mapping[str, Column] = {
     "bytes_written": _figure(lambda cost: cost.bytes_written, "Written B", "bytes"),
     "access_bytes": _figure(lambda cost: cost.access_bytes, "Access B", "bytes"),
     "uncached_accesses": _figure(lambda cost: int(cost.uncached_accesses), "Uncached accesses"),
+    "on_chip": _over(_largest_call, "On chip B", "bytes"),
     "intensity": _figure(lambda cost: cost.intensity, "FLOP/B", "ratio"),
     "bound": _bounded(lambda bound, flat: bound.wall or "", "Bound", "text"),
     "time": _bounded(lambda bound, flat: bound.seconds, "Time", "seconds"),
@@ -163,6 +169,13 @@ COLUMNS: Mapping[str, Column] = {
         figure=lambda group, flat: flat.expected(flat.below(group)),
         own=lambda group, flat: flat.expected(group),
         needs=frozenset(("calibration",)),
+    ),
+    "energy": Column(
+        header="Energy",
+        kind="joules",
+        figure=lambda group, flat: flat.joules(flat.below(group)),
+        own=lambda group, flat: flat.joules(group),
+        needs=frozenset(("energy",)),
     ),
     "measured": _timed(lambda nodes, flat: flat.took(nodes), "Measured", "seconds"),
     "measured_share": _timed(lambda nodes, flat: _part(flat.took(nodes), flat.took_in_all), "Measured %", "share"),
@@ -201,5 +214,6 @@ _LACKING: Mapping[Needs, str] = {
     "torchcost roofline MODEL --device cpu; in Python report.roofline('cpu').",
     "device": "column '{}' is of a device. Type torchcost roofline MODEL --device h100-sxm5; "
     "in Python report.roofline('h100-sxm5').",
+    "energy": "column '{}' is by a table of energies. Type torchcost roofline MODEL --energy horowitz-45nm.",
     "timing": "column '{}' is measured. Type torchcost roofline MODEL --measure; in Python count(..., timing=True).",
 }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cached_property, reduce
 from operator import add
 
-from torchcost.timing import Timing
-from torchcost.tree.bound import Bound, Bounds
+from torchcost.tree.beside import NOTHING, Beside
+from torchcost.tree.bound import Bound
 from torchcost.tree.node import Node
 
 __all__ = ["Group", "Layout"]
@@ -23,19 +23,12 @@ class Layout:
     `_same` numbers them by the very tensors they hold: two that share a number are one module under two names.
     """
 
-    def __init__(
-        self,
-        root: Node,
-        *,
-        complete: bool = True,
-        bounds: Bounds | None = None,
-        timing: Timing | None = None,
-        expected: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, root: Node, *, complete: bool = True, beside: Beside = NOTHING) -> None:
         self._complete = complete
-        self._expected = expected if expected is not None else {}
-        self._bounds = bounds if bounds is not None else {}
-        self._took = timing.own_by_path() if timing is not None else {}
+        self._bounds = beside.bounds or {}
+        self._expected = beside.expected or {}
+        self._joules = beside.joules or {}
+        self._took = beside.timing.own_by_path() if beside.timing is not None else {}
         self.nodes: list[Node] = []
         waiting = [root]
         while waiting:
@@ -75,6 +68,11 @@ class Layout:
     def expected(self, nodes: Iterable[Node]) -> float:
         """Seconds that modules are expected to take themselves."""
         return sum(self._expected.get(node.path, 0.0) for node in nodes)
+
+    def joules(self, nodes: Iterable[Node]) -> float | None:
+        """What modules spend themselves; None where nothing of it is known."""
+        known = [spent for node in nodes if (spent := self._joules.get(node.path)) is not None]
+        return sum(known) if known else None
 
     @cached_property
     def took_in_all(self) -> float:

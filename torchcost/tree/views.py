@@ -7,18 +7,16 @@ the modules that count for themselves and what containers do on their own, so it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from torchcost.cost import Cost
-from torchcost.timing import Timing
-from torchcost.tree.bound import Bounds
+from torchcost.tree.beside import NOTHING, Beside
 from torchcost.tree.columns import (
     COLUMNS,
     DEFAULT,
     Figure,
-    Needs,
     check_column,
     own_of,
     parameters_of,
@@ -39,8 +37,7 @@ _WITHOUT_RUN = ("type", "calls", "params", "trainable")
 class View:
     """Which rows and columns to show. `sort` and `top` make the tree a flat list, largest first, whatever its depth.
 
-    `bounds` are the least times of the modules on a device, `timing` the measured and `expected` the expected ones, by
-    path, for the columns that show them.
+    `beside` is what is known beside the report, for the columns that show it.
     """
 
     depth: int | None = 3
@@ -48,15 +45,11 @@ class View:
     sort: str | None = None
     top: int | None = None
     columns: tuple[str, ...] = DEFAULT
-    bounds: Bounds | None = None
-    timing: Timing | None = None
-    expected: Mapping[str, float] | None = None
+    beside: Beside = NOTHING
 
     def __post_init__(self) -> None:
-        beside: dict[Needs, object] = {"device": self.bounds, "timing": self.timing, "calibration": self.expected}
-        given = frozenset(name for name, value in beside.items() if value is not None)
         for name in (*self.columns, *([self.sort] if self.sort is not None else [])):
-            check_column(name, given)
+            check_column(name, self.beside.given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +71,7 @@ class Row:
 
 def rows(summary: Summary, view: View) -> tuple[Row, ...]:
     """The rows of a view: the input, the whole model, its modules."""
-    flat = Layout(
-        summary.root, complete=summary.complete, bounds=view.bounds, timing=view.timing, expected=view.expected
-    )
+    flat = Layout(summary.root, complete=summary.complete, beside=view.beside)
     ranked = view.sort is not None or view.top is not None
     return (*_input_row(summary, view), *(_ranked(flat, view) if ranked else _tree(flat, view)))
 
