@@ -150,6 +150,13 @@ class Cost:
             outputs=self.uncached_outputs,
         )
 
+    def weighed(self, access_cost: int = 100) -> int:
+        """MACs, and so many more for each element touched without reuse: what ranks models whose memory is slow.
+
+        Source: seed 001 (M. Hollemans, 2018), by which an access costs about a hundred computations.
+        """
+        return self.macs + access_cost * self.uncached_accesses
+
     @property
     def intensity(self) -> float | None:
         """FLOPs per byte of compulsory traffic; None where nothing moves."""
