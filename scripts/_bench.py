@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-SUITES = ("overhead", "parts", "fakes", "growth", "start", "roofline", "timing", "mobilenet")
+SUITES = ("overhead", "parts", "fakes", "growth", "start", "roofline", "timing", "calibration", "mobilenet")
 
 
 def main(arguments: list[str]) -> None:

@@ -77,7 +77,7 @@ def roofline(
     output = None if output == console.STDOUT else output
     console.check_output(output)
     table = EnergyTable.find(energy) if energy is not None else None
-    report = report_of(replace(request, execution="real") if request.measure else request)
+    report = report_of(replace(request, execution="real") if request.measure and not request.is_saved else request)
     model = report.roofline(on, tf32=tf32, fusion=fusion)
     spent = EnergyModel(report, table) if table is not None else None
     shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(model, spent))

@@ -6,11 +6,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 
 import torch
 
 from torchcost.cost import Cost
+from torchcost.errors import UnknownDeviceError
 from torchcost.hardware.calibration import Calibration, Moved, Rates
 from torchcost.hardware.devices import Level
 from torchcost.hardware.fitting import fitted
@@ -22,6 +22,7 @@ from torchcost.trace.execution import Run, observe
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.timers import Timer, timer_for
 from torchcost.trace.timing import Repeats
+from torchcost.words import told
 
 __all__ = ["calibrate"]
 
@@ -40,8 +41,8 @@ Tell = Callable[[str], object]
 
 
 def calibrate(device: torch.device | str = "cpu", tell: Tell = lambda step: None) -> Calibration:
-    """What a device really reaches, in less than a minute; `tell` hears each step."""
-    place = torch.device(device)
+    """What a device really reaches, in less than a minute; `tell` hears each step. Raises UnknownDeviceError."""
+    place = _reached(device)
     timer = timer_for(place)
     with torch.no_grad():
         tell("the smallest call")
@@ -63,6 +64,16 @@ def calibrate(device: torch.device | str = "cpu", tell: Tell = lambda step: None
     )
 
 
+def _reached(device: torch.device | str) -> torch.device:
+    """A device of this machine; raises UnknownDeviceError for one that torch does not reach."""
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise UnknownDeviceError(
+            f"torch reaches no {device} here: {told(error)}. Measure the processor: torchcost calibrate."
+        ) from error
+
+
 def _small(device: torch.device) -> Callable[[], object]:
     x = torch.rand(8, device=device)
     return lambda: x + x
@@ -71,16 +82,16 @@ def _small(device: torch.device) -> Callable[[], object]:
 def _seconds(call: Callable[[], object], timer: Timer, budget: float) -> float:
     """The quickest third of the runs of a call, in the middle: what disturbs only ever adds."""
     call()
-    marks = [timer.mark()]
+    took: list[float] = []
     spent, start = 0.0, timer.mark()
-    while spent < budget and len(marks) < 4000:
+    while spent < budget and len(took) < 4000:
+        first = timer.mark()
         call()
-        marks.append(timer.mark())
-        if len(marks) % 8 == 0 or budget < 1:
-            timer.settle()
-            spent = timer.seconds(start, marks[-1])
-    timer.settle()
-    took = sorted(timer.seconds(first, last) for first, last in pairwise(marks))
+        last = timer.mark()
+        timer.settle()  # between two runs, so that neither is charged for it
+        took.append(timer.seconds(first, last))
+        spent = timer.seconds(start, last)
+    took.sort()
     return statistics.median(took[: max(1, len(took) // 3)])
 
 
@@ -90,7 +101,7 @@ def _peaks(device: torch.device, timer: Timer) -> Iterator[tuple[str, float]]:
         try:
             reached = [_product(size, dtype, device, timer) for size in _PRODUCTS]
             reached.append(_convolution(dtype, device, timer))
-        except RuntimeError:  # a dtype that this device has no product of
+        except (RuntimeError, TypeError):  # a dtype that this device has no product of, or no tensor
             continue
         yield str(dtype).removeprefix("torch."), max(reached)
 
@@ -128,14 +139,14 @@ def _moved(device: torch.device, timer: Timer, launch: float) -> Iterator[Moved]
 
 
 def _levels(moved: Sequence[Moved], caches: Mapping[str, int]) -> Iterator[Level]:
-    """The quickest that bytes moved in each cache, and beyond the last of them."""
+    """The quickest that bytes moved in each cache, and beyond the last of them; where none is known, the most bytes."""
     inner = 0
     for name, capacity in caches.items():
         inside = [each.best for each in moved if inner < each.nbytes <= _NEARLY_ALL * capacity]
         if inside:
             yield Level(name=name, capacity_bytes=capacity, bandwidth_bytes_per_s=max(inside))
         inner = capacity
-    outside = [each.best for each in moved if each.nbytes > 2 * inner] or [moved[-1].best]
+    outside = [each.best for each in moved if inner and each.nbytes > 2 * inner] or [moved[-1].best]
     yield Level(name="DRAM", capacity_bytes=None, bandwidth_bytes_per_s=max(outside))
 
 

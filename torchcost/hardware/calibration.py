@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError
@@ -13,6 +13,8 @@ from torchcost.hardware.devices import Device, Level, Source
 __all__ = ["SCHEMA", "Calibration", "Moved", "Rates", "amounts"]
 
 SCHEMA = 1
+
+Part = TypeVar("Part", Level, "Moved", "Rates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,10 @@ class Calibration:
     rates: Mapping[str, Rates] = field(default_factory=dict)
     noisy: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.levels or "device" not in self.environment:
+            raise ValueError("a calibration names its device and has a level of memory")
+
     @property
     def device(self) -> Device:
         """The machine as a device of a roofline: measured peaks, and the bandwidth of its DRAM."""
@@ -102,13 +108,22 @@ class Calibration:
             return cls(
                 environment={str(name): str(value) for name, value in data["environment"].items()},
                 flop_per_s={str(dtype): float(peak) for dtype, peak in data["flop_per_s"].items()},
-                levels=tuple(Level(**level) for level in data["levels"]),
+                levels=tuple(_checked(Level(**level)) for level in data["levels"]),
                 launch_seconds=float(data["launch_seconds"]),
-                moved=tuple(Moved(**moved) for moved in data["moved"]),
-                rates={str(kind): Rates(**rates) for kind, rates in data["rates"].items()},
+                moved=tuple(_checked(Moved(**moved)) for moved in data["moved"]),
+                rates={str(kind): _checked(Rates(**rates)) for kind, rates in data["rates"].items()},
                 noisy=bool(data["noisy"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigurationError(
                 f"The calibration is damaged: {error!r}. Measure again: torchcost calibrate."
             ) from error
+
+
+def _checked(part: Part) -> Part:
+    """A part of a calibration whose figures are numbers; raises TypeError for another."""
+    for name, hint in get_type_hints(type(part)).items():
+        value = getattr(part, name)
+        if not isinstance(value, float | int if hint is float else hint):
+            raise TypeError(f"{name} is {value!r}, not {getattr(hint, '__name__', hint)}")
+    return part

@@ -51,13 +51,15 @@ class Estimate:
     @property
     def lacking(self) -> bool:
         """Whether some work is not known, so that the run takes longer."""
-        return any(call.seconds is None for call in self.calls)
+        return self.summary.lower_bound
 
     @property
     def error(self) -> float | None:
-        """By which share the estimate is off from what was measured; None where nothing was."""
+        """By which share the estimate is off from what was measured; None where nothing was, on this machine."""
         timing = self.summary.timing
-        return self.seconds / timing.seconds - 1 if timing is not None and timing.seconds else None
+        if timing is None or timing.environment.get("device") != self.calibration.environment["device"]:
+            return None
+        return self.seconds / timing.seconds - 1 if timing.seconds else None
 
     def _expected(self, record: Record) -> Expected:
         kind, rates = self._rates(record)

@@ -20,8 +20,9 @@ def kinds_of(record: Record) -> tuple[str, ...]:
     """
     phase = "" if record.phase != "backward" else "backward "
     family = f"{phase}{record.family}"
-    if record.family == "convolution":
-        return f"{phase}{_convolution(dict(record.terms))} convolution", family, ANY
+    form = _form(dict(record.terms)) if record.family == "convolution" else ""
+    if form:
+        return f"{phase}{form} convolution", family, ANY
     if record.family == "dense":
         weighed = record.cost is not None and record.cost.weight_bytes_read
         return f"{phase}{'linear' if weighed else 'product'}", family, ANY
@@ -29,12 +30,15 @@ def kinds_of(record: Record) -> tuple[str, ...]:
     return (*in_place, record.target, family, ANY)
 
 
-def _convolution(terms: Mapping[str, int]) -> str:
-    if terms.get("group_channels") == 1 and terms.get("in_channels", 1) > 1:
-        return "depthwise"
-    if terms.get("group_channels", 1) < terms.get("in_channels", 1):
-        return "grouped"
-    return "pointwise" if terms.get("kernel") == 1 else "dense"
+def _form(terms: Mapping[str, int]) -> str:
+    """The form of a convolution by the terms of its formula; empty for one whose terms do not say, as a gradient's."""
+    if "group_channels" not in terms:
+        return ""
+    if "out_channels" not in terms:
+        return "transposed"  # here the channels of a group are those that it gives
+    if terms["group_channels"] < terms["in_channels"]:
+        return "depthwise" if terms["group_channels"] == 1 else "grouped"
+    return "pointwise" if terms["kernel"] == 1 else "dense"
 
 
 def _in_place(record: Record) -> bool:

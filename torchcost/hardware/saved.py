@@ -35,13 +35,16 @@ def read(file: Path) -> Calibration:
     """The calibration of a file; raises ConfigurationError for any other."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{file} is no calibration: {error}. Measure again: torchcost calibrate.") from error
     except OSError as error:
         raise ConfigurationError(f"Cannot read {file}: {error.strerror}. Measure: torchcost calibrate.") from error
     if not isinstance(data, dict):
         raise ConfigurationError(f"{file} is no calibration. Measure again: torchcost calibrate.")
-    return Calibration.from_dict(data)
+    try:
+        return Calibration.from_dict(data)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error}") from error
 
 
 def calibration_of(backend: str) -> Calibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from textwrap import wrap
 
 from rich.table import Table
@@ -14,6 +14,8 @@ from torchcost.render.drawing import drawn
 from torchcost.render.signs import ascii_only as as_ascii, cut, printable
 
 __all__ = ["render"]
+
+Safe = Callable[[str], str]
 
 _ENDLESS = 1_000_000
 _BAR = 24
@@ -27,10 +29,10 @@ def render(calibration: Calibration, *, width: int | None = None, ascii_only: bo
     """The figures of a calibration, in tables that a terminal shows."""
     safe = as_ascii if ascii_only else printable
     columns = width or _ENDLESS
-    head = [safe(part) for line in _head(calibration) for part in wrap(line, columns, subsequent_indent="  ")]
+    head = [part for line in _head(calibration) for part in wrap(safe(line), columns, subsequent_indent="  ")]
     mark = "#" if ascii_only else "█"
     memory = drawn(_memory(calibration.moved, mark), columns, color=color)
-    kinds = drawn(_kinds(calibration.rates, columns), columns, color=color)
+    kinds = drawn(_kinds(calibration.rates, columns, safe), columns, color=color)
     below = wrap(_BELOW, columns)
     return "\n".join((*head, "", memory, "", kinds, "", *below))
 
@@ -69,14 +71,14 @@ def _memory(moved: tuple[Moved, ...], mark: str) -> Table:
     return table
 
 
-def _kinds(rates: Mapping[str, Rates], width: int) -> Table:
+def _kinds(rates: Mapping[str, Rates], width: int, safe: Safe) -> Table:
     """A row for each kind; where it is too wide names give way, and no figure."""
     table = _table("Kind of call", "Call", "FLOP/s", "Read", "Written", "Weights", "Off %")
     shown = {kind: each for kind, each in sorted(rates.items()) if not _says_nothing_new(kind, each, rates)}
-    rows = [tuple(_figures(each)) for each in shown.values()]
+    rows = [tuple(map(safe, _figures(each))) for each in shown.values()]
     taken = sum(max(map(len, column)) + 2 for column in zip(_LEAST, *rows, strict=True))
     for kind, row in zip(shown, rows, strict=True):
-        table.add_row(cut(Text(kind), max(_NAME, width - taken)), *row)
+        table.add_row(cut(Text(safe(kind)), max(_NAME, width - taken), safe), *row)
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from textwrap import wrap
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,16 @@ _ENDLESS = 1_000_000
 _SHOWN = {"float32": "fp32", "tf32": "tf32", "bfloat16": "bf16", "float16": "fp16", "float8": "fp8", "int8": "int8"}
 """The dtypes of a row, and what they are called in a column."""
 
+_DEVICE = "Device"
+_COLUMNS = (_DEVICE, *_SHOWN.values(), "B/s", "memory", "ridge")
+_GIVE_WAY = ("memory", "tf32", "fp16", "fp8", "int8", "ridge", "bf16", "B/s")
+"""Columns that are left out where the table is too wide, in this order."""
+
+_BELOW = (
+    "Peaks in FLOP/s of dense products (int8 in OP/s), ridge in FLOP/B in bf16, fp16 or fp32; "
+    "of a processor those of all its cores. torchcost devices NAME says where each figure comes from."
+)
+
 Safe = Callable[[str], str]
 
 
@@ -26,28 +37,41 @@ def render_all(
     devices: Sequence[Device], *, width: int | None = None, ascii_only: bool = False, color: bool = False
 ) -> str:
     """A table of devices: the peak of products in each dtype, the bandwidth, the ridge of the narrowest usual dtype."""
-    safe = as_ascii if ascii_only else printable
+    safe, columns = as_ascii if ascii_only else printable, width or _ENDLESS
+    rows = [{name: safe(figure) for name, figure in _row(device)} for device in devices]
+    shown = _fitting(rows, columns)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("Device", no_wrap=True)
-    for header in (*_SHOWN.values(), "B/s", "memory", "ridge"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for device in devices:
-        table.add_row(*(Text(safe(cell)) for cell in (device.key, *_row(device))))
-    below = (
-        "Peaks in FLOP/s of dense products (int8 in OP/s), ridge in FLOP/B in bf16, fp16 or fp32; "
-        "of a processor those of all its cores. torchcost devices NAME says where each figure comes from."
-    )
-    return "\n".join((drawn(table, width or _ENDLESS, color=color), "", *wrap(below, width or _ENDLESS)))
+    for name in shown:
+        table.add_column(name, justify="left" if name == _DEVICE else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in shown))
+    below = [_BELOW]
+    if left_out := [name for name in _COLUMNS if name not in shown]:
+        below.append(f"Left out for width: {', '.join(left_out)}. Widen.")
+    wrapped = (part for line in below for part in wrap(line, columns))
+    return "\n".join((drawn(table, columns, color=color), "", *wrapped))
 
 
-def _row(device: Device) -> Iterator[str]:
-    for dtype in _SHOWN:
+def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
+    """The columns that fit; the others give way, since no figure is cut."""
+    shown = list(_COLUMNS)
+    wide = {name: 2 + max(map(cell_len, (name, *(row[name] for row in rows)))) for name in shown}
+    for name in _GIVE_WAY:
+        if sum(wide[each] for each in shown) - 2 > width:
+            shown.remove(name)
+    return shown
+
+
+def _row(device: Device) -> Iterator[tuple[str, str]]:
+    """Its figures by column."""
+    yield _DEVICE, device.key
+    for dtype, name in _SHOWN.items():
         peaks = device.matrix_flop_per_s if dtype in device.matrix_flop_per_s else device.vector_flop_per_s
-        yield _figure(peaks.get(dtype))
-    yield _figure(device.bandwidth_bytes_per_s)
-    yield _memory(device)
+        yield name, _figure(peaks.get(dtype))
+    yield "B/s", _figure(device.bandwidth_bytes_per_s)
+    yield "memory", _memory(device)
     ridge = device.ridge(_narrowest(device))
-    yield f"{ridge:.1f}" if ridge is not None else scale.MISSING
+    yield "ridge", f"{ridge:.1f}" if ridge is not None else scale.MISSING
 
 
 def _narrowest(device: Device) -> str:
@@ -87,7 +111,7 @@ def render(device: Device, *, width: int | None = None, ascii_only: bool = False
     facts += [(f"Source ({each.confidence})", f"{', '.join(each.figures)}: {each.url}") for each in device.sources]
     facts += [("Note", device.note)] if device.note else []
     told = [(name, text) for name, text in facts if text not in ("", scale.MISSING)]
-    return "\n".join(safe(line) for name, text in told for line in _told(name, text, width or _ENDLESS))
+    return "\n".join(line for name, text in told for line in _told(safe(name), safe(text), width or _ENDLESS))
 
 
 def _peaks(peaks: Mapping[str, float]) -> str:
