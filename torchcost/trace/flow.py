@@ -27,12 +27,6 @@ class Touched(NamedTuple):
     made: Sequence[int | None] = ()
     nbytes: Sequence[int] = ()
 
-    def wrote(self, nbytes: int) -> Sequence[tuple[int | None, int]]:
-        """What it wrote, and how much of it; one that made nothing wrote `nbytes` to what it was given first."""
-        if self.made or not nbytes:
-            return tuple(zip(self.made, self.nbytes, strict=True))
-        return tuple((storage, nbytes) for storage in self.given[:1])
-
 
 @dataclass(slots=True, eq=False)
 class _Value:
@@ -53,16 +47,23 @@ class Flow:
         self._held: dict[int | None, _Value] = {}
 
     def ran(self, place: Place, touched: Touched, nbytes: int) -> None:
-        """One call more, which touched such storages and wrote so many bytes."""
-        call, held = len(self._places), self._held
-        inputs = [held[storage] for storage in touched.given if storage in held]
-        for value in inputs:
-            value.readers.append(call)
-        for storage, written in touched.wrote(nbytes):
-            held[storage] = value = _Value(call, written)
-            self._values.append(value)
+        """One call more, which touched such storages; one that made none wrote `nbytes` to what it was given first."""
+        call, held, inputs = len(self._places), self._held, list[_Value]()
+        for storage in touched.given:
+            if (read := held.get(storage)) is not None:
+                read.readers.append(call)
+                inputs.append(read)
+        if touched.made:
+            for storage, size in zip(touched.made, touched.nbytes, strict=True):
+                self._write(call, storage, size)
+        elif nbytes and touched.given:
+            self._write(call, touched.given[0], nbytes)
         self._places.append(place)
         self._inputs.append(inputs)
+
+    def _write(self, call: int, storage: int | None, nbytes: int) -> None:
+        self._held[storage] = value = _Value(call, nbytes)
+        self._values.append(value)
 
     def forget(self, storages: Iterable[int | None]) -> None:
         """What is there now is not what a call wrote: another tensor has the address of one that is gone."""
@@ -76,7 +77,10 @@ class Flow:
         that one may depend on it. `numbers` says where in `records` each call stands.
         """
         calls = [numbers[place] for place in self._places]
-        first = _joined([records[number] for number in calls], self._inputs)
+        follows = [record.phase if _follows(record) else "" for record in records]
+        first = _joined(
+            [records[number].phase for number in calls], [follows[number] for number in calls], self._inputs
+        )
         read, written = _saved(self._values, first, [records[number].cost for number in calls])
         members: dict[int, list[int]] = defaultdict(list)
         for call, begun in enumerate(first):
@@ -90,15 +94,16 @@ class Flow:
         )
 
 
-def _joined(calls: Sequence[Record], inputs: Sequence[Sequence[_Value]]) -> list[int]:
-    """The first call of the chain that each call is in."""
-    first = list(range(len(calls)))
-    for call, record in enumerate(calls):
-        writers = [value.writer for value in inputs[call]]
-        if not writers or not _follows(record) or calls[max(writers)].phase != record.phase:
+def _joined(phases: Sequence[str], follows: Sequence[str], inputs: Sequence[Sequence[_Value]]) -> list[int]:
+    """The first call of the chain that each call is in; `follows` is the phase of those that can join one."""
+    first = list(range(len(phases)))
+    for call, wanted in enumerate(follows):
+        if not wanted or not inputs[call]:
             continue
-        begun = first[max(writers)]
-        if all(writer < begun or first[writer] == begun for writer in writers):
+        writers = [value.writer for value in inputs[call]]
+        latest = max(writers)
+        begun = first[latest]
+        if phases[latest] == wanted and all(writer < begun or first[writer] == begun for writer in writers):
             first[call] = begun
     return first
 
