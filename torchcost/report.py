@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchcost.errors import ConfigurationError, ReportError
 from torchcost.hardware.devices import Device
@@ -19,12 +19,16 @@ from torchcost.render import (
     html,
     json as as_json,
     roofline as as_roofline,
+    roofline_figure as as_figure,
     text,
     what_if as as_what_if,
 )
 from torchcost.tree import schema
 from torchcost.tree.cast import cast
 from torchcost.tree.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Energy", "Report", "Roofline", "WhatIf"]
 
@@ -134,6 +138,19 @@ class Report(Summary):
 
 class Roofline(RooflineModel):
     """A report on a device: the least time of each call and module, and the wall it meets; as text, a table."""
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, beside: Sequence[RooflineModel] = ()) -> Figure:
+        """The roofs and the calls as points, a figure of matplotlib; with a `path` (.png, .svg, .pdf) it is saved too.
+
+        Others `beside`, on other devices or in other dtypes, are drawn over it, each in its colour. Raises
+        ConfigurationError without matplotlib (`pip install 'torchcost[plot]'`) or for a path that cannot be written.
+        """
+        if path is not None:
+            as_figure.check(path)
+        figure = as_figure.render([self, *beside])
+        if path is not None:
+            as_figure.save(figure, path)
+        return figure
 
     def __str__(self) -> str:
         return as_roofline.render(self)

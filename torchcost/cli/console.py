@@ -65,18 +65,18 @@ def write(text: str, output: str | None = None) -> None:
         raise _unwritable(output, failure.strerror) from failure
 
 
-def check_output(output: str | None) -> None:
+def check_output(output: str | None, option: str = "-o") -> None:
     """Raises ConfigurationError where a result could not be written: before it is measured, not after."""
     if output is None or output == STDOUT:
         stdout()
         return
     path = Path(output)
     if path.is_dir():
-        raise _unwritable(output, os.strerror(errno.EISDIR))
+        raise _unwritable(output, os.strerror(errno.EISDIR), option)
     if not path.parent.is_dir():
-        raise _unwritable(output, os.strerror(errno.ENOENT))
+        raise _unwritable(output, os.strerror(errno.ENOENT), option)
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise _unwritable(output, os.strerror(errno.EACCES))
+        raise _unwritable(output, os.strerror(errno.EACCES), option)
 
 
 def stdout() -> TextIO:
@@ -86,8 +86,8 @@ def stdout() -> TextIO:
     return sys.stdout
 
 
-def _unwritable(output: str, why: str | None) -> ConfigurationError:
-    return ConfigurationError(f"Cannot write {output}: {why}. Type another file after -o.")
+def _unwritable(output: str, why: str | None, option: str = "-o") -> ConfigurationError:
+    return ConfigurationError(f"Cannot write {output}: {why}. Type another file after {option}.")
 
 
 def shows_color(choice: str, stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:

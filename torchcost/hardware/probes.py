@@ -133,7 +133,7 @@ def _element_by_element() -> Iterator[Probe]:
     layers = (nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Tanh, nn.LeakyReLU)
     in_place = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Hardsigmoid)
     functions = (torch.relu, torch.relu_, F.gelu, F.silu, torch.sigmoid, torch.tanh, torch.exp, torch.neg, torch.rsqrt)
-    for size in ((1, 48, 1, 1), *_IMAGES, (1, 96, 116, 116), (4, 96, 116, 116)):
+    for size in ((1, 46, 1, 1), *_IMAGES, (1, 96, 116, 116), (4, 96, 116, 116)):
         yield from (Probe(layer(), size) for layer in layers)
         yield from (Probe(layer(inplace=True), size) for layer in in_place)
         yield from (Probe(function, size) for function in functions)

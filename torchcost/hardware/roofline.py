@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -143,14 +142,15 @@ class RooflineModel:
         bounds = [leaf.bound for leaf in self.leaves]
         for chain in self.summary.chains if self.fusion == "pointwise" else ():
             members = [self.leaves[member] for member in chain.members]
-            kernel, apart = self._kernel(chain, members), sum(leaf.seconds for leaf in members)
+            kernel, apart = self.kernel(chain), sum(leaf.seconds for leaf in members)
             for member, leaf in zip(chain.members, members, strict=True):
                 part = leaf.seconds / apart if apart else 0.0
                 bounds[member] += (kernel * part + leaf.one * -1) * chain.times
         return tuple(bounds)
 
-    def _kernel(self, chain: Chain, members: Sequence[Leaf]) -> Bound:
+    def kernel(self, chain: Chain) -> Bound:
         """The bound of one kernel that does the calls of a chain."""
+        members = [self.leaves[member] for member in chain.members]
         compute = sum(leaf.compute_seconds or 0.0 for leaf in members)
         memory = sum(leaf.memory_seconds for leaf in members) - chain.saved_bytes / self._bandwidth
         lacking = any(leaf.one.lacking for leaf in members)

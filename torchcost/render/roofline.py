@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from torchcost import units as scale
@@ -14,7 +14,7 @@ from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 from torchcost.units import Units
 
-__all__ = ["COLUMNS", "columns_of", "render"]
+__all__ = ["COLUMNS", "columns_of", "render", "walls"]
 
 COLUMNS = ("flops", "access_bytes", "intensity", "bound", "time", "time_share")
 """What the table shows unless other columns are asked for."""
@@ -32,8 +32,12 @@ def render(
     ascii_only: bool = False,
     color: bool = False,
     energy: EnergyModel | None = None,
+    beside: Sequence[RooflineModel] = (),
 ) -> str:
-    """The table of a view with the least times of a device, and `energy` beside them; below it what they rest on."""
+    """The table of a view with the least times of a device, and `energy` beside them; below it what they rest on.
+
+    The same run `beside`, on other devices, has a line for each.
+    """
     if view is None:
         view = View(columns=columns_of(model, energy), beside=_beside(model, energy))
     return text.render(
@@ -43,7 +47,7 @@ def render(
         width=width,
         ascii_only=ascii_only,
         color=color,
-        below=(*_below(model), *_spent(energy)),
+        below=(*_below(model), *_spent(energy), *map(_in_a_line, beside)),
     )
 
 
@@ -132,7 +136,14 @@ def _measured(model: RooflineModel) -> Iterator[str]:
         yield f"Quicker than their bound, by data in a cache or a ceiling that is too low: {named}{more}"
 
 
-def _device(model: RooflineModel) -> Iterator[str]:
+def _in_a_line(model: RooflineModel) -> str:
+    """The least time on another device."""
+    bound = AT_LEAST if model.total.lacking else ""
+    wall = f", {model.bound}-bound" if model.bound else ""
+    return f"On {model.device.name} at least {bound}{scale.seconds(model.seconds)}{wall}"
+
+
+def walls(model: RooflineModel) -> str:
     """The device's two walls in the dtype that most products have, and the ridge between them."""
     device, dtype = model.device, model.main_dtype
     parts = [device.name]
@@ -142,9 +153,14 @@ def _device(model: RooflineModel) -> Iterator[str]:
     parts.append(scale.rate(device.bandwidth_bytes_per_s, "B"))
     if model.ridge is not None:
         parts.append(f"ridge at {scale.ratio(model.ridge)} FLOP/B")
-    yield ", ".join(parts)
-    if device.note:
-        yield f"Note: {device.note}"
+    return ", ".join(parts)
+
+
+def _device(model: RooflineModel) -> Iterator[str]:
+    """What the device is, and how its calls are taken to run."""
+    yield walls(model)
+    if model.device.note:
+        yield f"Note: {model.device.note}"
     where = "in the smallest cache that holds them" if model.cached else "in DRAM"
     yield f"Every {'kernel' if model.fusion == 'pointwise' else 'call'} for itself, its operands {where}"
 
