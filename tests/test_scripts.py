@@ -280,7 +280,8 @@ def test_a_stamp_of_an_older_checkout_is_still_good(make: Make, run: FakeRunner)
 
 def test_a_pip_that_installs_elsewhere_is_found_out(make: Make, run: FakeRunner) -> None:
     run.install = lambda _: add_distribution(run.packages, "torch", "2.14.1")  # type: ignore[assignment, method-assign]
-    with pytest.raises(SetupError, match=r"has no numpy, scipy, rich, click, platformdirs\.\nA target.*pip config list"):
+    lacking = r"has no numpy, scipy, rich, click, platformdirs\.\nA target.*pip config list"
+    with pytest.raises(SetupError, match=lacking):
         make().prepare()
     assert make().finished_stamp() is None
 
