@@ -78,13 +78,14 @@ def test_products_and_the_rest_share_vector_units_and_so_add() -> None:
 
 
 def test_matrix_units_work_beside_the_vector_units() -> None:
+    """One call of attention: 4 projections of 64 x 8 x 8, scores and values of 64 x 64 x 8 each, and a softmax."""
     attention = torchcost.count(nn.MultiheadAttention(8, 2), (torch.zeros(64, 1, 8),) * 3)
     quick = replace(TENSOR, bandwidth_bytes_per_s=1e18)
-    seconds = attention.roofline(quick, tf32=True).seconds
-    by_leaf = (
-        max(2 * leaf.cost.macs / 8, leaf.cost.other_flops) * leaf.times for leaf in attention.records if leaf.cost
-    )
-    assert seconds == pytest.approx(sum(by_leaf) * 1e-9)
+    products = 2 * (4 * 64 * 8 * 8 + 2 * 64 * 64 * 8)
+    assert products / 8 < attention.other_flops < products
+    assert attention.roofline(quick, tf32=True).seconds == pytest.approx(attention.other_flops * 1e-9)
+    slow = replace(quick, matrix_flop_per_s={"tf32": 1e9})
+    assert attention.roofline(slow, tf32=True).seconds == pytest.approx(products * 1e-9)
 
 
 def test_float32_products_use_matrix_units_only_where_rounding_is_allowed() -> None:
@@ -244,6 +245,34 @@ def test_a_chain_in_one_kernel_moves_only_what_enters_and_leaves_it() -> None:
     assert "Fused, 1 chains of calls a kernel each, at least 8.000 µs: 66.67% less" in str(report.roofline(SLOW))
 
 
+def test_units_run_side_by_side_within_a_kernel_too() -> None:
+    """1,000 products of depth 50 keep matrix units of 8 FLOP a ns busy for 12,500 ns, a ReLU the others for 1,000."""
+    model = nn.Sequential(linear(50, 1000), nn.ReLU(), nn.ReLU())
+    report = torchcost.count(model, torch.zeros(1, 50))
+    quick = replace(TENSOR, bandwidth_bytes_per_s=1e18)
+    assert report.roofline(quick, tf32=True).seconds == pytest.approx(12_500e-9 + 2 * 1_000e-9)
+    assert report.roofline(quick, tf32=True, fusion="pointwise").seconds == pytest.approx(12_500e-9)
+
+
+def test_what_stays_on_the_chip_is_no_traffic_of_a_cache_either() -> None:
+    levels = (Level(name="L2", capacity_bytes=None, bandwidth_bytes_per_s=4e9),)
+    report = torchcost.count(Thrice(), torch.zeros(1000))
+    quick = replace(SLOW, levels=levels, vector_flop_per_s={"float32": 1e18})
+    fused = report.roofline(quick, cached=True, fusion="pointwise")
+    assert fused.seconds == pytest.approx(8000e-9 / 4)
+
+
+def test_a_run_that_did_not_end_takes_longer_than_its_bound() -> None:
+    class Fails(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise KeyError
+
+    model = nn.Sequential(nn.ReLU(), Fails())
+    with torchcost.CostCounter(model) as counter, pytest.raises(KeyError):
+        model(torch.zeros(4))
+    assert torchcost.Report(replace(counter.report._trace, complete=False)).roofline(SLOW).total.lacking
+
+
 def test_arithmetic_is_not_less_for_being_fused() -> None:
     busy = replace(SLOW, bandwidth_bytes_per_s=1e12)
     report = torchcost.count(Thrice(), torch.zeros(1000))
@@ -348,6 +377,12 @@ def test_the_table_has_measured_times_and_what_they_reached() -> None:
     view = View(columns=("measured", "of_roof", "achieved", "bandwidth"), beside=Beside(bounds={}, timing=NONE))
     text = as_text.render(measured(nn.ReLU(), {"": 1.6e-6}, torch.zeros(100)).roofline(SLOW), view)
     assert text.splitlines()[2].split() == ["ReLU", "1.600", "µs", "50.00", "62.5", "M", "500", "M"]
+
+
+def test_times_that_do_not_say_where_are_not_compared() -> None:
+    report = measured(nn.ReLU(), {"": 1e-6}, torch.zeros(100))
+    nowhere = replace(report._trace, timing=replace(report._trace.timing, environment={}))
+    assert torchcost.Report(nowhere).roofline(SLOW).timing is None
 
 
 def test_times_of_another_device_are_not_compared() -> None:

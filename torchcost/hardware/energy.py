@@ -13,7 +13,6 @@ from torchcost.errors import ConfigurationError
 from torchcost.hardware.devices import COMPUTED_AS
 from torchcost.record import Record
 from torchcost.tree.summary import Summary
-from torchcost.tree.tables import owner
 from torchcost.words import close_match
 
 __all__ = [
@@ -274,10 +273,9 @@ class EnergyModel:
     @cached_property
     def own(self) -> dict[str, Spent]:
         """What each module's own calls spend, by path; together they are the whole."""
-        nodes = {node.path: node for node in self.summary.nodes()}
-        bills = {path: _Bill() for path in nodes}
+        bills = {path: _Bill() for path in self.summary}
         for record, left in zip(self.summary.records, self.left, strict=True):
-            bills[owner(record, nodes)].add(record, left)
+            bills[self.summary.owner(record)].add(record, left)
         return {path: self._spent(bill) for path, bill in bills.items()}
 
     @cached_property

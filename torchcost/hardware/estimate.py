@@ -9,7 +9,6 @@ from torchcost.hardware.calibration import Calibration, Rates
 from torchcost.hardware.kinds import kinds_of
 from torchcost.record import Record
 from torchcost.tree.summary import Summary
-from torchcost.tree.tables import owner
 
 __all__ = ["Estimate", "Expected"]
 
@@ -37,10 +36,9 @@ class Estimate:
     @cached_property
     def own(self) -> dict[str, float]:
         """Seconds of each module's own calls, by path."""
-        nodes = {node.path: node for node in self.summary.nodes()}
-        seconds = dict.fromkeys(nodes, 0.0)
+        seconds = dict.fromkeys(self.summary, 0.0)
         for call in self.calls:
-            seconds[owner(call.record, nodes)] += (call.seconds or 0.0) * call.record.times
+            seconds[self.summary.owner(call.record)] += (call.seconds or 0.0) * call.record.times
         return seconds
 
     @property

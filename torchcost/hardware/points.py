@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torchcost.cost import Cost
 from torchcost.hardware.devices import Peak
-from torchcost.hardware.roofline import RooflineModel
-from torchcost.record import Chain
+from torchcost.hardware.roofline import Kernel, RooflineModel
 
 __all__ = ["Omitted", "Point", "Roof", "ceiling", "measured", "omitted", "points", "roofs"]
 
@@ -50,23 +49,20 @@ class Roof:
 
 def points(model: RooflineModel) -> list[Point]:
     """Every kernel that has a place, those of equal intensity and rate as one; the largest first."""
-    alike: dict[tuple[str, str], list[_Kernel]] = {}
-    for kernel in _kernels(model):
-        if not kernel.lack:
-            place = (
-                f"{kernel.intensity:.9g}",
-                f"{kernel.flop_per_s:.9g}",
-            )  # quotients of equal calls may differ at the end
-            alike.setdefault(place, []).append(kernel)
+    alike: dict[tuple[str, str], list[Kernel]] = {}
+    for kernel in model.kernels:
+        if not _lack(kernel):
+            intensity, rate = _place(kernel)
+            alike.setdefault((f"{intensity:.9g}", f"{rate:.9g}"), []).append(kernel)  # quotients differ at the end
     return sorted((_point(model, kernels) for kernels in alike.values()), key=lambda point: -point.share)
 
 
 def omitted(model: RooflineModel) -> list[Omitted]:
     """What is no point, by the reason."""
-    lacking: dict[str, list[_Kernel]] = {}
-    for kernel in _kernels(model):
-        if kernel.lack:
-            lacking.setdefault(kernel.lack, []).append(kernel)
+    lacking: dict[str, list[Kernel]] = {}
+    for kernel in model.kernels:
+        if lack := _lack(kernel):
+            lacking.setdefault(lack, []).append(kernel)
     return [
         Omitted(lack=lack, calls=sum(kernel.times for kernel in kernels), share=_share(model, kernels))
         for lack, kernels in lacking.items()
@@ -104,7 +100,7 @@ def roofs(model: RooflineModel) -> list[Roof]:
 def ceiling(model: RooflineModel) -> Peak | None:
     """The peak in the dtype of most products; without products that of most other work; None where it is not known."""
     if model.main_dtype:
-        return model.device.peak(model.main_dtype, tf32=model.tf32)
+        return model.peak
     records = [record for record in model.summary.records if record.total is not None and record.dtype]
     busiest = max(records, key=lambda record: (record.total or Cost()).flops, default=None)
     return model.device.peak(busiest.dtype, "vector") if busiest is not None else None
@@ -113,77 +109,34 @@ def ceiling(model: RooflineModel) -> Peak | None:
 # --- kernels ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kernel:
-    """Equal calls, or chains of calls that run as one: `seconds` is the least time of one of them."""
-
-    path: str
-    cost: Cost | None
-    access_bytes: int
-    seconds: float
-    times: int
-
-    @property
-    def lack(self) -> str:
-        """What it lacks for a place; empty if nothing."""
-        if self.cost is None:
-            return "a rule"
-        if not self.seconds:
-            return "time"
-        if not self.cost.flops:
-            return "FLOPs"
-        return "" if self.access_bytes else "traffic"
-
-    @property
-    def flops(self) -> int:
-        return self.cost.flops if self.cost is not None else 0
-
-    @property
-    def intensity(self) -> float:
-        return self.flops / self.access_bytes
-
-    @property
-    def flop_per_s(self) -> float:
-        return self.flops / self.seconds
+def _lack(kernel: Kernel) -> str:
+    """What a kernel lacks for a place; empty if nothing."""
+    if kernel.cost is None:
+        return "a rule"
+    if not kernel.bound.seconds:
+        return "time"
+    if not kernel.cost.flops:
+        return "FLOPs"
+    return "" if kernel.access_bytes else "traffic"
 
 
-def _kernels(model: RooflineModel) -> Iterator[_Kernel]:
-    """What runs apart: chains where they are fused, and every call that is in none."""
-    alone = [leaf.record.times for leaf in model.leaves]
-    for chain in model.summary.chains if model.fusion == "pointwise" else ():
-        yield _fused(model, chain)
-        for member in chain.members:
-            alone[member] -= chain.times
-    for leaf, times in zip(model.leaves, alone, strict=True):
-        cost = leaf.record.cost
-        nbytes = cost.access_bytes if cost is not None else 0
-        if times:
-            yield _Kernel(path=leaf.record.path, cost=cost, access_bytes=nbytes, seconds=leaf.seconds, times=times)
+def _place(kernel: Kernel) -> tuple[float, float]:
+    """FLOP/B and FLOP/s of a kernel that lacks nothing."""
+    assert kernel.cost is not None
+    return kernel.cost.flops / kernel.access_bytes, kernel.cost.flops / kernel.bound.seconds
 
 
-def _fused(model: RooflineModel, chain: Chain) -> _Kernel:
-    """A chain as one kernel, whose intermediates are no traffic."""
-    records = [model.leaves[member].record for member in chain.members]
-    cost = sum((record.cost for record in records if record.cost is not None), Cost())
-    return _Kernel(
-        path=records[0].path,
-        cost=cost,
-        access_bytes=cost.access_bytes - chain.saved_bytes,
-        seconds=model.kernel(chain).seconds,
-        times=chain.times,
-    )
-
-
-def _point(model: RooflineModel, kernels: list[_Kernel]) -> Point:
-    largest = sorted(kernels, key=lambda kernel: -kernel.seconds * kernel.times)
+def _point(model: RooflineModel, kernels: list[Kernel]) -> Point:
+    largest = sorted(kernels, key=lambda kernel: -kernel.bound.seconds * kernel.times)
+    intensity, rate = _place(kernels[0])
     return Point(
-        intensity=kernels[0].intensity,
-        flop_per_s=kernels[0].flop_per_s,
+        intensity=intensity,
+        flop_per_s=rate,
         share=_share(model, kernels),
-        paths=tuple(dict.fromkeys(kernel.path for kernel in largest)),
+        paths=tuple(dict.fromkeys(model.leaves[kernel.members[0]].record.path for kernel in largest)),
     )
 
 
-def _share(model: RooflineModel, kernels: Iterable[_Kernel]) -> float:
-    seconds = sum(kernel.seconds * kernel.times for kernel in kernels)
+def _share(model: RooflineModel, kernels: Iterable[Kernel]) -> float:
+    seconds = sum(kernel.bound.seconds * kernel.times for kernel in kernels)
     return seconds / model.seconds if model.seconds else 0.0

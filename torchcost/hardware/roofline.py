@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
 from typing import Literal, get_args
@@ -10,15 +12,14 @@ from typing import Literal, get_args
 from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError, MeasurementError, UnknownDeviceError
 from torchcost.hardware.calibration import Calibration
-from torchcost.hardware.devices import Device, Level, Peak
+from torchcost.hardware.devices import Device, Level, Peak, Unit
 from torchcost.hardware.estimate import Estimate
-from torchcost.record import Chain, Record
+from torchcost.record import Record
 from torchcost.timing import Timing
 from torchcost.tree.bound import Bound, Wall
 from torchcost.tree.summary import Summary
-from torchcost.tree.tables import owner
 
-__all__ = ["Fusion", "Leaf", "RooflineModel", "Utilisation", "level_of"]
+__all__ = ["Fusion", "Kernel", "Leaf", "RooflineModel", "Utilisation", "level_of"]
 
 Fusion = Literal["none", "pointwise"]
 """Whether calls that work element by element run in the kernel of what they follow."""
@@ -28,52 +29,44 @@ Fusion = Literal["none", "pointwise"]
 class Leaf:
     """One kind of call on a device: `seconds` is the least that one of its calls takes.
 
-        compute_seconds = 2 macs / peak of the matrix units, or other_flops / peak of the vector units: the larger,
-                          since they run side by side; their sum where one unit does both
+        unit_seconds    = 2 macs / peak of the matrix units, and other_flops / peak of the vector units, which do the
+                          products too where there are no matrix units for their dtype
+        compute_seconds = the longest of them, since units run side by side
         memory_seconds  = access_bytes / bandwidth
         seconds         = max(compute_seconds, memory_seconds)
 
-    `record.cost` is None, and so are the figures, for work that no rule counts; `compute_seconds` is None where the
-    device has no figure for the dtype. `level` is the smallest memory that holds all that the call touches.
+    `unit_seconds` is None where the device has no figure for the dtype. Work that no rule counts has no time. `level`
+    is the smallest memory that holds all that the call touches.
     Source: Williams, Waterman and Patterson, Roofline, CACM 52 (2009).
     """
 
     record: Record
-    compute_seconds: float | None
+    unit_seconds: Mapping[Unit, float] | None
     memory_seconds: float
     level: str
+
+    @property
+    def compute_seconds(self) -> float | None:
+        return None if self.unit_seconds is None else max(self.unit_seconds.values(), default=0.0)
 
     @property
     def seconds(self) -> float:
         return max(self.compute_seconds or 0.0, self.memory_seconds)
 
-    @property
-    def wall(self) -> Wall | None:
-        if not self.seconds:
-            return None
-        return "compute" if (self.compute_seconds or 0.0) > self.memory_seconds else "memory"
 
-    @property
-    def intensity(self) -> float | None:
-        """FLOPs per byte; None where nothing moves or nothing is known."""
-        return self.record.cost.intensity if self.record.cost is not None else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """What runs as one, `times` over: a call, or a chain of calls whose intermediates stay on the chip.
 
-    @property
-    def attainable_flop_per_s(self) -> float | None:
-        """The most FLOP/s that the call can reach: its roof at its intensity."""
-        cost = self.record.cost
-        return cost.flops / self.seconds if cost is not None and self.seconds else None
+    `members` are the places of its leaves, `cost` their work and `access_bytes` what is left of their traffic; `bound`
+    is of one run.
+    """
 
-    @property
-    def one(self) -> Bound:
-        """The bound of one of its calls."""
-        met = {f"{self.wall}_seconds": self.seconds} if self.wall else {}
-        return Bound(**met, lacking=self.record.cost is None or self.compute_seconds is None)
-
-    @property
-    def bound(self) -> Bound:
-        """The bound of all its calls."""
-        return self.one * self.record.times
+    members: tuple[int, ...]
+    cost: Cost | None
+    access_bytes: int
+    bound: Bound
+    times: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,40 +120,52 @@ class RooflineModel:
         return tuple(map(self._leaf, self.summary.records))
 
     @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """What runs apart: chains where they are fused, and every call that is in none."""
+        alone, found = [leaf.record.times for leaf in self.leaves], list[Kernel]()
+        for chain in self.summary.chains if self.fusion == "pointwise" else ():
+            found.append(self._kernel(chain.members, chain.times, saved_bytes=chain.saved_bytes))
+            for member in chain.members:
+                alone[member] -= chain.times
+        return (*found, *(self._kernel((place,), times) for place, times in enumerate(alone) if times))
+
+    def _kernel(self, members: tuple[int, ...], times: int, *, saved_bytes: int = 0) -> Kernel:
+        """A kernel that does the work of its leaves; units run side by side over all of it."""
+        leaves = [self.leaves[member] for member in members]
+        known = [leaf.record.cost for leaf in leaves if leaf.record.cost is not None]
+        cost, busy = sum(known, Cost()), Counter[Unit]()
+        for leaf in leaves:
+            busy.update(leaf.unit_seconds or {})
+        moved = cost.access_bytes - saved_bytes
+        memory = sum(leaf.memory_seconds for leaf in leaves) * (moved / cost.access_bytes if cost.access_bytes else 0.0)
+        compute = max(busy.values(), default=0.0)
+        lacking = len(known) < len(leaves) or any(leaf.unit_seconds is None for leaf in leaves)
+        met: Wall = "compute" if compute > memory else "memory"
+        return Kernel(
+            members=members,
+            cost=cost if known else None,
+            access_bytes=moved,
+            bound=Bound(**{f"{met}_seconds": max(compute, memory)}, lacking=lacking),
+            times=times,
+        )
+
+    @cached_property
     def own(self) -> dict[str, Bound]:
-        """The bound of each module's own calls, by path."""
-        nodes = {node.path: node for node in self.summary.nodes()}
-        bounds = dict.fromkeys(nodes, Bound())
-        for leaf, bound in zip(self.leaves, self.bounds, strict=True):
-            path = owner(leaf.record, nodes)
-            bounds[path] = bounds[path] + bound
+        """The bound of each module's own calls, by path; of a kernel that several share, by their parts of it."""
+        bounds = dict.fromkeys(self.summary, Bound())
+        for kernel in self.kernels:
+            leaves = [self.leaves[member] for member in kernel.members]
+            apart = sum(leaf.seconds for leaf in leaves)
+            for leaf in leaves:
+                part = leaf.seconds / apart if apart else 1 / len(leaves)
+                bounds[self.summary.owner(leaf.record)] += kernel.bound * (part * kernel.times)
         return bounds
 
     @cached_property
-    def bounds(self) -> tuple[Bound, ...]:
-        """The bound of all calls of each leaf; fused, a call has its part of the kernel it is in."""
-        bounds = [leaf.bound for leaf in self.leaves]
-        for chain in self.summary.chains if self.fusion == "pointwise" else ():
-            members = [self.leaves[member] for member in chain.members]
-            kernel, apart = self.kernel(chain), sum(leaf.seconds for leaf in members)
-            for member, leaf in zip(chain.members, members, strict=True):
-                part = leaf.seconds / apart if apart else 0.0
-                bounds[member] += (kernel * part + leaf.one * -1) * chain.times
-        return tuple(bounds)
-
-    def kernel(self, chain: Chain) -> Bound:
-        """The bound of one kernel that does the calls of a chain."""
-        members = [self.leaves[member] for member in chain.members]
-        compute = sum(leaf.compute_seconds or 0.0 for leaf in members)
-        memory = sum(leaf.memory_seconds for leaf in members) - chain.saved_bytes / self._bandwidth
-        lacking = any(leaf.one.lacking for leaf in members)
-        if compute > memory:
-            return Bound(compute_seconds=compute, lacking=lacking)
-        return Bound(memory_seconds=memory, lacking=lacking)
-
-    @cached_property
     def total(self) -> Bound:
-        return reduce(add, self.bounds, Bound())
+        """The bound of the whole; lacking too where an exception ended the run."""
+        known = reduce(add, (kernel.bound * kernel.times for kernel in self.kernels), Bound())
+        return replace(known, lacking=known.lacking or self.summary.lower_bound)
 
     @property
     def fused(self) -> RooflineModel:
@@ -187,6 +192,11 @@ class RooflineModel:
         return self.device.ridge(self.main_dtype, tf32=self.tf32) if self.main_dtype else None
 
     @property
+    def peak(self) -> Peak | None:
+        """The ceiling of products in the dtype of most of them; None without products or without a figure."""
+        return self.device.peak(self.main_dtype, tf32=self.tf32) if self.main_dtype else None
+
+    @property
     def main_dtype(self) -> str:
         """The dtype that most MACs are computed in; empty where there are none."""
         by_dtype = self.summary.macs_by_dtype
@@ -197,11 +207,13 @@ class RooflineModel:
         """FLOP/s if every call met its bound."""
         return self.summary.flops / self.seconds if self.seconds else None
 
-    @property
+    @cached_property
     def timing(self) -> Timing | None:
         """Measured times, if the run was timed on this very device."""
         timing = self.summary.timing
-        return timing if timing is not None and _is_called(self.device, timing.environment["device"]) else None
+        if timing is None or not _is_called(self.device, timing.environment.get("device", "")):
+            return None
+        return timing
 
     @property
     def mfu(self) -> Utilisation | None:
@@ -210,7 +222,7 @@ class RooflineModel:
         Products that are computed again count as nothing, and neither does any other work. Raises MeasurementError for
         a share above 1. Source: Chowdhery et al., PaLM (2022), appendix B.
         """
-        peak = self.device.peak(self.main_dtype, tf32=self.tf32) if self.main_dtype else None
+        peak = self.peak
         if self.timing is None or peak is None:
             return None
         flops = 2 * (self.summary.forward.macs + self.summary.backward.macs)
@@ -234,7 +246,7 @@ class RooflineModel:
     @property
     def unknown_peaks(self) -> tuple[str, ...]:
         """Dtypes that are computed in and for which the device has no figure."""
-        lacking = (leaf for leaf in self.leaves if leaf.record.cost is not None and leaf.compute_seconds is None)
+        lacking = (leaf for leaf in self.leaves if leaf.record.cost is not None and leaf.unit_seconds is None)
         return tuple(dict.fromkeys(leaf.record.dtype for leaf in lacking))
 
     def _leaf(self, record: Record) -> Leaf:
@@ -243,21 +255,22 @@ class RooflineModel:
         bandwidth = level.bandwidth_bytes_per_s if self.cached and level is not None else self._bandwidth
         return Leaf(
             record=record,
-            compute_seconds=self._compute_seconds(cost, record.dtype),
+            unit_seconds=self._unit_seconds(cost, record.dtype),
             memory_seconds=cost.access_bytes / bandwidth,
             level=level.name if level is not None else "",
         )
 
-    def _compute_seconds(self, cost: Cost, dtype: str) -> float | None:
-        """The least time of the arithmetic of a call; None where the device has no figure for it."""
-        products = self.device.peak(dtype, "matrix", tf32=self.tf32) if cost.macs else None
-        others = self.device.peak(dtype, "vector") if cost.other_flops else None
-        if (cost.macs and products is None) or (cost.other_flops and others is None):
-            return None
-        multiplied = 2 * cost.macs / products.flop_per_s if products is not None else 0.0
-        other = cost.other_flops / others.flop_per_s if others is not None else 0.0
-        side_by_side = products is not None and products.unit == "matrix"
-        return max(multiplied, other) if side_by_side else multiplied + other
+    def _unit_seconds(self, cost: Cost, dtype: str) -> dict[Unit, float] | None:
+        """How long each unit is busy with a call at least; None where the device has no figure for its dtype."""
+        busy: dict[Unit, float] = {}
+        work: tuple[tuple[int, Unit], ...] = (2 * cost.macs, "matrix"), (cost.other_flops, "vector")
+        for flops, unit in work:
+            if not flops:
+                continue
+            if (peak := self.device.peak(dtype, unit, tf32=self.tf32)) is None:
+                return None
+            busy[peak.unit] = busy.get(peak.unit, 0.0) + flops / peak.flop_per_s
+        return busy
 
 
 def _is_called(device: Device, name: str) -> bool:

@@ -14,7 +14,6 @@ from torchcost.record import ModuleEntry, ParameterEntry, Record, Trace
 from torchcost.tree.bound import Bound
 from torchcost.tree.node import Node, count_parameters
 from torchcost.tree.summary import Summary
-from torchcost.tree.tables import owner
 
 __all__ = ["Figures", "WhatIfModel", "compress"]
 
@@ -31,13 +30,13 @@ def compress(trace: Trace, weight_bits: int) -> Trace:
     """
     if not 1 <= weight_bits <= _WIDEST:
         raise ConfigurationError(f"weight_bits is {weight_bits}: give 1 to {_WIDEST} bits an element.")
-    nodes = {node.path: node for node in Summary(trace).nodes()}
+    summary = Summary(trace)
     shrinking: dict[str, _Shrinking] = {}
     records = []
     for record in trace.records:
-        path = owner(record, nodes)
+        path = summary.owner(record)
         if path not in shrinking:
-            shrinking[path] = _Shrinking.of(_held_under(nodes[path], nodes[""]), weight_bits)
+            shrinking[path] = _Shrinking.of(_held_under(summary[path], summary.root), weight_bits)
         records.append(shrinking[path].record(record))
     modules = tuple(_module(entry, weight_bits) for entry in trace.modules)
     return replace(trace, modules=modules, records=tuple(records))

@@ -145,9 +145,8 @@ def _in_a_line(model: RooflineModel) -> str:
 
 def walls(model: RooflineModel) -> str:
     """The device's two walls in the dtype that most products have, and the ridge between them."""
-    device, dtype = model.device, model.main_dtype
+    device, peak = model.device, model.peak
     parts = [device.name]
-    peak = device.peak(dtype, tf32=model.tf32) if dtype else None
     if peak is not None:
         parts.append(f"{scale.rate(peak.flop_per_s, 'FLOP')} in {peak.dtype} ({peak.unit} units)")
     parts.append(scale.rate(device.bandwidth_bytes_per_s, "B"))

@@ -167,6 +167,10 @@ class Summary:
     def _by_path(self) -> dict[str, Node]:
         return {node.path: node for node in self.root.walk()}
 
+    def owner(self, record: Record) -> str:
+        """The path of the module that a record is billed to."""
+        return tables.owner(record, self._by_path)
+
     def by_operator(self) -> dict[str, Cost]:
         """Cost by what ran (`aten.mm`, or the type of a claimed module), dearest first."""
         return tables.grouped(self._trace.records, lambda record: record.target)
@@ -181,7 +185,7 @@ class Summary:
 
     def by_type(self) -> dict[str, Cost]:
         """Own cost by type of module, dearest first."""
-        return tables.grouped(self._trace.records, lambda record: self[tables.owner(record, self._by_path)].type)
+        return tables.grouped(self._trace.records, lambda record: self[self.owner(record)].type)
 
     @property
     def macs_by_dtype(self) -> dict[str, int]:
