@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
@@ -10,7 +10,7 @@ from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError
 from torchcost.hardware.devices import Device, Level, Source
 
-__all__ = ["SCHEMA", "Calibration", "Moved", "Rates", "amounts"]
+__all__ = ["CHARGED", "SCHEMA", "Calibration", "Moved", "Rates"]
 
 SCHEMA = 1
 
@@ -38,13 +38,18 @@ class Rates:
 
     def seconds(self, cost: Cost) -> float:
         """What one call of this cost takes."""
-        rates = self.launch, self.per_mac, self.per_flop, self.per_byte_read, self.per_byte_written
-        return sum(rate * amount for rate, amount in zip((*rates, self.per_weight_byte), amounts(cost), strict=True))
+        return float(sum(getattr(self, rate) * amount(cost) for rate, amount in CHARGED.items()))
 
 
-def amounts(cost: Cost) -> tuple[int, ...]:
-    """What a call is charged for, in the order of `Rates`: itself, MACs, other FLOPs, bytes in, out, of weights."""
-    return 1, cost.macs, cost.other_flops, cost.input_bytes_read, cost.bytes_written, cost.weight_bytes_read
+CHARGED: Mapping[str, Callable[[Cost], int]] = {
+    "launch": lambda cost: 1,
+    "per_mac": lambda cost: cost.macs,
+    "per_flop": lambda cost: cost.other_flops,
+    "per_byte_read": lambda cost: cost.input_bytes_read,
+    "per_byte_written": lambda cost: cost.bytes_written,
+    "per_weight_byte": lambda cost: cost.weight_bytes_read,
+}
+"""What a call is charged for, by the rate of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

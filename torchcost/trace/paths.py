@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -74,11 +74,11 @@ def _is_within(module: nn.Module, place: _Place | None) -> bool:
     return place is not None
 
 
-def name_below(names: Sequence[str], running: Sequence[str]) -> str:
-    """Of a module's names the one below the innermost running module that has one, else its first."""
+def name_below(names: Sequence[str], running: Iterable[str]) -> str:
+    """Of a module's names the one below the innermost running module that has one, else its first; inmost first."""
     if len(names) == 1:
         return names[0]
-    for path in reversed(running):
+    for path in running:
         prefix = f"{path}." if path else ""
         if below := next((name for name in names if name.startswith(prefix) and name != path), None):
             return below

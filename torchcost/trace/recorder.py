@@ -62,7 +62,8 @@ class Recorder:
         call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
         known_by = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
         price = self.known(known_by) or self.price(rule, call, known_by, path=path)
-        self.add(price, touched(output, known_by, call), path=path, phase=phase)
+        storages = touched(output, known_by, call) if self._flow is not None else _NOTHING
+        self.add(price, storages, path=path, phase=phase)
         return known_by
 
     def _rule(self, operator: Any) -> Rule | None:

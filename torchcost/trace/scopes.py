@@ -177,7 +177,7 @@ class Scopes:
         watched, stack = self.modules.watched(module), self._stack
         if watched is None or (stack.mode is None and not self._watch_visitor()):
             return  # a copy of a module, which no path leads to; another counter's call of the same model
-        path = name_below(watched.names, [scope.path for scope in stack.scopes])
+        path = name_below(watched.names, (scope.path for scope in reversed(stack.scopes)))
         visit = self._visit(path, module, args, kwargs)
         backward = in_backward()
         scope = Scope(path, module, None, backward, sys.exception(), caller)

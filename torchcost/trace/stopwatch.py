@@ -99,7 +99,7 @@ class Stopwatch:
         first, watched = self._timer.mark(), self._modules.watched(module)
         if watched is None or threading.get_ident() != self._home:
             return
-        path = name_below(watched.names, self._running)
+        path = name_below(watched.names, reversed(self._running))
         self._running.append(path)
         self._attribution.change(path)
         self._begin(("recompute" if in_backward() else "forward", path), first)

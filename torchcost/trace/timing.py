@@ -58,17 +58,18 @@ def time_runs(
     timer = timer if timer is not None else timer_for(device)
     watch = Stopwatch(model, timer, Attribution(owners))
     one = partial(_run, model, inputs, backward=backward, clear_grads=clear_grads, timer=timer)
-    flush = _Flush(device) if repeats.cold else nullcontext
+    flush = _emptied(device) if repeats.cold else _nothing
     for _ in range(repeats.warmup):
         one()
     whole: dict[Phase, list[float]] = defaultdict(list)
     laps: list[Lap] = []
     with _without_collection():
         for _ in _turns(repeats, timer):
-            with flush():
-                for phase, seconds in one().items():
-                    whole[phase].append(seconds)
-            with flush(), watch.running():
+            flush()
+            for phase, seconds in one().items():
+                whole[phase].append(seconds)
+            flush()
+            with watch.running():
                 one(watch)
             laps.append(watch.lap())
     return Timing(
@@ -117,7 +118,7 @@ def _no_part(phase: Phase) -> Any:
 
 
 def _turns(repeats: Repeats, timer: Timer) -> Iterator[int]:
-    """So many turns as fit into the time, within the bounds; the clock is a processor's, whatever it times."""
+    """So many turns as fit into the time, by the clock of the work, within the bounds."""
     start, turn = timer.mark(), 0
     while turn < repeats.at_most:
         yield turn
@@ -141,15 +142,13 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Flush:
-    """Empties the caches of a device by writing a buffer as large as the last of them."""
+def _emptied(device: torch.device) -> Callable[[], object]:
+    """What empties the caches of a device: writing a buffer as large as the last of them."""
+    return torch.empty(cache_bytes(device), dtype=torch.int8, device=device).zero_
 
-    def __init__(self, device: torch.device) -> None:
-        self._buffer = torch.empty(cache_bytes(device), dtype=torch.int8, device=device)
 
-    def __call__(self) -> Any:
-        self._buffer.zero_()
-        return nullcontext()
+def _nothing() -> None:
+    """Caches stay as they are."""
 
 
 def _modules(laps: Sequence[Lap]) -> Iterator[ModuleTiming]:

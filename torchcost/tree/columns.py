@@ -9,7 +9,6 @@ from typing import Literal
 from torchcost.cost import Cost, ParameterCount
 from torchcost.errors import ConfigurationError
 from torchcost.tree.beside import Needs
-from torchcost.tree.bound import Bound
 from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node, count_parameters
 from torchcost.words import close_match
@@ -83,25 +82,14 @@ def _text(pick: Callable[[Node], str], header: str) -> Column:
     return Column(header=header, kind="text", figure=lambda group, flat: pick(group[0]))
 
 
-def _bounded(pick: Callable[[Bound, Layout], Figure], header: str, kind: Kind) -> Column:
-    """A column of what a device makes of the work."""
-    return Column(
-        header=header,
-        kind=kind,
-        figure=lambda group, flat: pick(flat.bound(flat.below(group)), flat),
-        own=lambda group, flat: pick(flat.bound(group), flat),
-        needs=frozenset(("device",)),
-    )
-
-
-def _timed(pick: Callable[[Group, Layout], Figure], header: str, kind: Kind, *needs: Needs) -> Column:
-    """A column of what was measured."""
+def _beside(pick: Callable[[Group, Layout], Figure], header: str, kind: Kind, *needs: Needs) -> Column:
+    """A column of what is known beside the report, of what modules do themselves: all below a row, or its own."""
     return Column(
         header=header,
         kind=kind,
         figure=lambda group, flat: pick(tuple(flat.below(group)), flat),
-        own=lambda group, flat: pick(group, flat),
-        needs=frozenset(("timing", *needs)),
+        own=pick,
+        needs=frozenset(needs),
     )
 
 
@@ -160,29 +148,23 @@ COLUMNS: Mapping[str, Column] = {
     "uncached_accesses": _figure(lambda cost: int(cost.uncached_accesses), "Uncached accesses"),
     "on_chip": _over(_largest_call, "On chip B", "bytes"),
     "intensity": _figure(lambda cost: cost.intensity, "FLOP/B", "ratio"),
-    "bound": _bounded(lambda bound, flat: bound.wall or "", "Bound", "text"),
-    "time": _bounded(lambda bound, flat: bound.seconds, "Time", "seconds"),
-    "time_share": _bounded(lambda bound, flat: _part(bound.seconds, flat.seconds), "Time %", "share"),
-    "expected": Column(
-        header="Expected",
-        kind="seconds",
-        figure=lambda group, flat: flat.expected(flat.below(group)),
-        own=lambda group, flat: flat.expected(group),
-        needs=frozenset(("calibration",)),
+    "bound": _beside(lambda nodes, flat: flat.bound(nodes).wall or "", "Bound", "text", "device"),
+    "time": _beside(lambda nodes, flat: flat.bound(nodes).seconds, "Time", "seconds", "device"),
+    "time_share": _beside(
+        lambda nodes, flat: _part(flat.bound(nodes).seconds, flat.seconds), "Time %", "share", "device"
     ),
-    "energy": Column(
-        header="Energy",
-        kind="joules",
-        figure=lambda group, flat: flat.joules(flat.below(group)),
-        own=lambda group, flat: flat.joules(group),
-        needs=frozenset(("energy",)),
+    "expected": _beside(lambda nodes, flat: flat.expected(nodes), "Expected", "seconds", "calibration"),
+    "energy": _beside(lambda nodes, flat: flat.joules(nodes), "Energy", "joules", "energy"),
+    "measured": _beside(lambda nodes, flat: flat.took(nodes), "Measured", "seconds", "timing"),
+    "measured_share": _beside(
+        lambda nodes, flat: _part(flat.took(nodes), flat.took_in_all), "Measured %", "share", "timing"
     ),
-    "measured": _timed(lambda nodes, flat: flat.took(nodes), "Measured", "seconds"),
-    "measured_share": _timed(lambda nodes, flat: _part(flat.took(nodes), flat.took_in_all), "Measured %", "share"),
-    "achieved": _timed(lambda nodes, flat: _part(own_of(nodes).flops, flat.took(nodes)), "FLOP/s", "rate"),
-    "bandwidth": _timed(lambda nodes, flat: _part(own_of(nodes).access_bytes, flat.took(nodes)), "B/s", "rate"),
-    "of_roof": _timed(
-        lambda nodes, flat: _part(flat.bound(nodes).seconds, flat.took(nodes)), "Of roof %", "share", "device"
+    "achieved": _beside(lambda nodes, flat: _part(own_of(nodes).flops, flat.took(nodes)), "FLOP/s", "rate", "timing"),
+    "bandwidth": _beside(
+        lambda nodes, flat: _part(own_of(nodes).access_bytes, flat.took(nodes)), "B/s", "rate", "timing"
+    ),
+    "of_roof": _beside(
+        lambda nodes, flat: _part(flat.bound(nodes).seconds, flat.took(nodes)), "Of roof %", "share", "device", "timing"
     ),
     "dtype": _over(_dtypes, "MAC dtype", "text"),
     "uncounted": _over(uncounted_in, "Uncounted", "text"),
