@@ -80,7 +80,7 @@ def test_it_is_no_wider_than_asked_and_no_figure_is_cut(width: int, ascii_only: 
 def test_a_long_name_gives_way_and_says_so() -> None:
     lines = table_of(as_text.render(machine(), width=80))
     assert sum("…" in line for line in lines) == 1
-    assert "aten._scaled_dot_product_f…" in " ".join(lines)
+    assert "aten._scaled_dot_product_flash…" in " ".join(lines)
 
 
 def test_where_only_ascii_is_shown_every_sign_is_spelled_out() -> None:

@@ -154,3 +154,11 @@ def test_one_bit_is_no_plural() -> None:
 def test_a_repr_is_a_line() -> None:
     assert repr(net().what_if(weight_bits=8)) == "<torchcost.WhatIf weight_bits=8 on_chip_bytes=None>"
     assert repr(net().energy()).startswith("<torchcost.Energy horowitz-45nm: ")
+
+
+def test_a_name_that_is_cut_in_ascii_is_ascii() -> None:
+    named, call = linear("a_name_as_long_as_a_line_of_eighty_signs" * 2, key=0, width=64)
+    text = as_energy.render(report([module("", "Net"), named], [call]).energy(), width=80, ascii_only=True)
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "... " in text

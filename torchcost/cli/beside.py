@@ -15,7 +15,8 @@ from torchcost.cli.options import is_typed
 from torchcost.cli.request import Request
 from torchcost.errors import ConfigurationError, FakeExecutionError
 from torchcost.render.cells import AT_LEAST
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.drawing import ENDLESS
+from torchcost.render.signs import safe_for
 from torchcost.specs import check_spec
 from torchcost.torchinfo.beside import Comparison, Line, compare, installed_torchinfo
 from torchcost.torchinfo.settings import Mode
@@ -24,7 +25,6 @@ from torchcost.units import MISSING
 __all__ = ["beside"]
 
 _NOT_FOR = ("depth", "columns", "sort", "top", "no_fold", "units", "form", "color", "backward", "strict")
-_ENDLESS = 1_000_000
 
 
 def beside(request: Request, *, width: int | None, ascii_only: bool) -> str:
@@ -68,7 +68,7 @@ def _compared(request: Request) -> Comparison:
 
 
 def _text(comparison: Comparison, *, width: int | None, ascii_only: bool) -> str:
-    safe = as_ascii if ascii_only else printable
+    safe = safe_for(only_ascii=ascii_only)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     table.add_column("Layer", overflow="fold")
     for header in ("torchinfo", "torchcost", "Difference"):
@@ -78,7 +78,7 @@ def _text(comparison: Comparison, *, width: int | None, ascii_only: bool) -> str
         for line in lines:
             table.add_row(*(Text(safe(cell)) for cell in _cells(line)))
         table.add_row()
-    screen = Console(file=StringIO(), width=width or _ENDLESS, color_system=None, highlight=False, legacy_windows=False)
+    screen = Console(file=StringIO(), width=width or ENDLESS, color_system=None, highlight=False, legacy_windows=False)
     with screen.capture() as capture:
         screen.print(table)
     drawn = (line.rstrip() for line in capture.get().rstrip().splitlines())

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
-
-from rich.table import Table
-from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.hardware.calibration import Calibration, Moved, Rates
-from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, cut, printable
+from torchcost.render.drawing import ENDLESS, laid_out
+from torchcost.render.signs import safe_for
 
 __all__ = ["render"]
 
-Safe = Callable[[str], str]
-
-_ENDLESS = 1_000_000
+_MEMORY = ("Bytes touched", "Copied", "Read", "")
+_KINDS = ("Kind of call", "Call", "FLOP/s", "Read", "Written", "Weights", "Off %")
 _BAR = 24
 _BELOW = (
     "A call takes its time, and more for what it computes (FLOP/s) and moves (bytes a second of its inputs, its "
@@ -27,12 +23,12 @@ _BELOW = (
 
 def render(calibration: Calibration, *, width: int | None = None, ascii_only: bool = False, color: bool = False) -> str:
     """The figures of a calibration, in tables that a terminal shows."""
-    safe = as_ascii if ascii_only else printable
-    columns = width or _ENDLESS
+    safe = safe_for(only_ascii=ascii_only)
+    columns = width or ENDLESS
     head = [part for line in _head(calibration) for part in wrap(safe(line), columns, subsequent_indent="  ")]
-    mark = "#" if ascii_only else "█"
-    memory = drawn(_memory(calibration.moved, mark), columns, color=color)
-    kinds = drawn(_kinds(calibration.rates, columns, safe), columns, color=color)
+    marks = ("#", ".") if ascii_only else ("█", "░")
+    memory = laid_out(_MEMORY, _memory(calibration.moved, marks), columns, safe=str, color=color)
+    kinds = laid_out(_KINDS, _kinds(calibration.rates), columns, safe=safe, color=color)
     below = wrap(_BELOW, columns)
     return "\n".join((*head, "", memory, "", kinds, "", *below))
 
@@ -49,41 +45,26 @@ def _head(calibration: Calibration) -> Iterator[str]:
         yield f"{level.name}: {scale.rate(level.bandwidth_bytes_per_s, 'B')}{size}"
 
 
-def _table(*headers: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for place, header in enumerate(headers):
-        table.add_column(header, justify="left" if place == 0 else "right", no_wrap=True)
-    return table
-
-
-def _memory(moved: tuple[Moved, ...], mark: str) -> Table:
+def _memory(moved: tuple[Moved, ...], marks: tuple[str, str]) -> Iterator[tuple[str, ...]]:
     """What copying and reading reach by size, with a bar: where it falls a cache ends."""
-    table = _table("Bytes touched", "Copied", "Read")
-    table.add_column("", no_wrap=True)
     best = max((each.best for each in moved), default=1.0)
+    full, rest = marks
     for each in moved:
-        table.add_row(
+        length = max(1, round(_BAR * each.best / best))
+        yield (
             scale.nbytes(each.nbytes, binary=True),
             scale.rate(each.copied_bytes_per_s, "B"),
             scale.rate(each.read_bytes_per_s, "B"),
-            mark * max(1, round(_BAR * each.best / best)),
+            full * length + rest * (_BAR - length),
         )
-    return table
 
 
-def _kinds(rates: Mapping[str, Rates], width: int, safe: Safe) -> Table:
-    """A row for each kind; where it is too wide names give way, and no figure."""
-    table = _table("Kind of call", "Call", "FLOP/s", "Read", "Written", "Weights", "Off %")
-    shown = {kind: each for kind, each in sorted(rates.items()) if not _says_nothing_new(kind, each, rates)}
-    rows = [tuple(map(safe, _figures(each))) for each in shown.values()]
-    taken = sum(max(map(len, column)) + 2 for column in zip(_LEAST, *rows, strict=True))
-    for kind, row in zip(shown, rows, strict=True):
-        table.add_row(cut(Text(safe(kind)), max(_NAME, width - taken), safe), *row)
-    return table
+def _kinds(rates: Mapping[str, Rates]) -> Iterator[tuple[str, ...]]:
+    for kind, each in sorted(rates.items()):
+        if not _says_nothing_new(kind, each, rates):
+            yield kind, *_figures(each)
 
 
-_LEAST = (" " * 8, " " * 7, " " * 7, " " * 7, " " * 7, " " * 5)
-_NAME = 12
 _IN_PLACE = " in place"
 
 

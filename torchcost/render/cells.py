@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from torchcost import units as scale
+from torchcost.tree.bound import Bound
 from torchcost.tree.columns import COLUMNS, Figure
 from torchcost.tree.views import Row
 from torchcost.units import Units
 
-__all__ = ["AT_LEAST", "cell", "header"]
+__all__ = ["AT_LEAST", "cell", "header", "least_time"]
 
 AT_LEAST = ">= "
 """Stands before a figure that unknown work is missing from."""
+
+
+def least_time(bound: Bound) -> str:
+    """The least seconds of work, marked where even they lack some."""
+    return f"{AT_LEAST if bound.lacking else ''}{scale.seconds(bound.seconds)}"
+
 
 _PLAIN: tuple[Units, ...] = ("auto", "raw")
 

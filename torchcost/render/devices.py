@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.hardware.devices import Device
-from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.drawing import ENDLESS, drawn, plain_table
+from torchcost.render.signs import safe_for
 
 __all__ = ["render", "render_all"]
 
-_ENDLESS = 1_000_000
 _SHOWN = {"float32": "fp32", "tf32": "tf32", "bfloat16": "bf16", "float16": "fp16", "float8": "fp8", "int8": "int8"}
 """The dtypes of a row, and what they are called in a column."""
 
@@ -30,17 +28,15 @@ _BELOW = (
     "of a processor those of all its cores. torchcost devices NAME says where each figure comes from."
 )
 
-Safe = Callable[[str], str]
-
 
 def render_all(
     devices: Sequence[Device], *, width: int | None = None, ascii_only: bool = False, color: bool = False
 ) -> str:
     """A table of devices: the peak of products in each dtype, the bandwidth, the ridge of the narrowest usual dtype."""
-    safe, columns = as_ascii if ascii_only else printable, width or _ENDLESS
+    safe, columns = safe_for(only_ascii=ascii_only), width or ENDLESS
     rows = [{name: safe(figure) for name, figure in _row(device)} for device in devices]
     shown = _fitting(rows, columns)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     for name in shown:
         table.add_column(name, justify="left" if name == _DEVICE else "right", no_wrap=True)
     for row in rows:
@@ -92,7 +88,7 @@ def _memory(device: Device) -> str:
 
 def render(device: Device, *, width: int | None = None, ascii_only: bool = False, color: bool = False) -> str:
     """Every figure of a device, and the sources."""
-    safe = as_ascii if ascii_only else printable
+    safe = safe_for(only_ascii=ascii_only)
     facts = [
         ("", f"{device.name}{f' ({device.key})' if device.key else ''}"),
         ("Products", _peaks(device.matrix_flop_per_s)),
@@ -111,7 +107,7 @@ def render(device: Device, *, width: int | None = None, ascii_only: bool = False
     facts += [(f"Source ({each.confidence})", f"{', '.join(each.figures)}: {each.url}") for each in device.sources]
     facts += [("Note", device.note)] if device.note else []
     told = [(name, text) for name, text in facts if text not in ("", scale.MISSING)]
-    return "\n".join(line for name, text in told for line in _told(safe(name), safe(text), width or _ENDLESS))
+    return "\n".join(line for name, text in told for line in _told(safe(name), safe(text), width or ENDLESS))
 
 
 def _peaks(peaks: Mapping[str, float]) -> str:

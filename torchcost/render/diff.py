@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.regression.blocks import Block, Row, ranked
 from torchcost.regression.comparison import Comparison
 from torchcost.regression.metrics import METRICS, Metric
-from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.drawing import ENDLESS, GAP, drawn, plain_table
+from torchcost.render.signs import Safe, safe_for
 from torchcost.units import Units
 
 __all__ = ["MOST_MODULES", "SIGNS", "render", "why"]
@@ -24,13 +23,9 @@ MOST_MODULES = 20
 """How many rows of modules are listed unless more are asked for."""
 
 _WIDTH = 100
-_GAP = 2
 _LEAST_NAME = 18
 """What the names keep before a column of figures gives way."""
-_ENDLESS = 1_000_000
 SIGNS = {"changed": "~", "renamed": "=", "added": "+", "removed": "-"}
-
-Safe = Callable[[str], str]
 
 
 def render(
@@ -45,8 +40,8 @@ def render(
     sides: tuple[str, str] = ("A", "B"),
 ) -> str:
     """The totals on both sides, and at most so many rows of modules, those first that change `metric` the most."""
-    safe = as_ascii if ascii_only else printable
-    width = width if width is not None else _ENDLESS
+    safe = safe_for(only_ascii=ascii_only)
+    width = width if width is not None else ENDLESS
     page = _Page(width=width, color=color, safe=safe)
     listed = ranked(comparison, metric)[:most]
     was, now = sides
@@ -144,12 +139,12 @@ class _Page:
         kept, widths = len(figures), _widths([figures, *(row[1:] for row in rows)])
         while kept > 1 and _LEAST_NAME + sum(widths[:kept]) > self.width:
             kept -= 1
-        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+        table = plain_table()
         longest = max(map(cell_len, (first, *(self.safe(row[0]) for row in rows))))
         room = max(1, min(longest, self.width - sum(widths[:kept])))
         table.add_column(first, justify="left", no_wrap=True, overflow="ellipsis", width=room)
         for header, wide in zip(figures[:kept], widths, strict=False):
-            table.add_column(header, justify="right", no_wrap=True, width=wide - _GAP)
+            table.add_column(header, justify="right", no_wrap=True, width=wide - GAP)
         for row in rows:
             table.add_row(*(Text(self.safe(cell), style=_style(cell)) for cell in row[: kept + 1]))
         return drawn(table, self.width, color=self.color).splitlines()
@@ -160,7 +155,7 @@ class _Page:
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
     """What each column takes, with the gap beside it."""
-    return [max(map(len, column)) + _GAP for column in zip(*rows, strict=True)]
+    return [max(map(len, column)) + GAP for column in zip(*rows, strict=True)]
 
 
 def _style(cell: str) -> str:

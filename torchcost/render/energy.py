@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from textwrap import wrap
-
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.hardware.energy import Charge, EnergyModel, EnergyTable, Spent, priced_by
 from torchcost.render import text
 from torchcost.render.cells import AT_LEAST
-from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.drawing import ENDLESS, laid_out
+from torchcost.render.signs import safe_for
 
-__all__ = ["MOST_MODULES", "basis", "lacking", "laid_out", "memory_size", "render", "spent"]
+__all__ = ["MOST_MODULES", "basis", "in_short", "lacking", "memory_size", "render", "spent"]
 
 MOST_MODULES = 10
 """How many modules are listed; the others are one row."""
 
-_ENDLESS = 1_000_000
-_GAP = 2
 _NAMES = {
     "multiply": "multiply",
     "add": "add",
@@ -30,8 +24,6 @@ _NAMES = {
     "SRAM": "SRAM, per byte",
     "DRAM": "DRAM, per byte",
 }
-
-Safe = Callable[[str], str]
 
 
 def render(
@@ -43,31 +35,21 @@ def render(
     color: bool = False,
 ) -> str:
     """The energy by operation and memory, that of the dearest modules, and what the figures rest on."""
-    safe, width = as_ascii if ascii_only else printable, width if width is not None else _ENDLESS
-    charges = [tuple(map(safe, _charge(charge, model))) for charge in model.charges]
-    modules = [tuple(map(safe, row)) for row in _modules(model, most)]
+    safe, width = safe_for(only_ascii=ascii_only), width if width is not None else ENDLESS
+    charges = (_charge(charge, model) for charge in model.charges)
     return "\n".join(
         (
-            laid_out(("Operation", "dtype", "Count", "pJ each", "Energy", "Energy %"), charges, width, color=color),
+            laid_out(_CHARGES, charges, width, safe=safe, color=color),
             "",
-            laid_out(("Module (type), its own", "Energy", "Energy %", "Compute %"), modules, width, color=color),
+            laid_out(_MODULES, _modules(model, most), width, safe=safe, color=color),
             "",
             *(part for line in _below(model) for part in wrap(safe(line), width, subsequent_indent="  ")),
         )
     )
 
 
-def laid_out(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int, *, color: bool) -> str:
-    """A table whose first column is names, cut where they are too long for the width, and whose others are figures."""
-    wide = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
-    room = max(1, min(wide[0], width - sum(each + _GAP for each in wide[1:])))
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column(headers[0], no_wrap=True, overflow="ellipsis", width=room)
-    for header, each in zip(headers[1:], wide[1:], strict=True):
-        table.add_column(header, justify="right", no_wrap=True, width=each)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return drawn(table, width, color=color)
+_CHARGES = ("Operation", "dtype", "Count", "pJ each", "Energy", "Energy %")
+_MODULES = ("Module (type), its own", "Energy", "Energy %", "Compute %")
 
 
 def _charge(charge: Charge, model: EnergyModel) -> tuple[str, ...]:
@@ -102,7 +84,7 @@ def spent(amount: Spent) -> str:
 
 def _below(model: EnergyModel) -> Iterator[str]:
     table = model.table
-    yield from (_whole(model), basis(table), *_memories(model), f"Source: {table.source}")
+    yield from (in_short(model), basis(table), *_memories(model), f"Source: {table.source}")
     if table.recalled:
         yield f"Recalled, no text was found: {', '.join(table.recalled)}"
     if table.note:
@@ -110,7 +92,7 @@ def _below(model: EnergyModel) -> Iterator[str]:
     yield from lacking(model)
 
 
-def _whole(model: EnergyModel) -> str:
+def in_short(model: EnergyModel) -> str:
     """The whole, and how it is split where all of it is known."""
     parts = [spent(model.total)]
     if model.compute_share is not None:
@@ -150,5 +132,4 @@ def lacking(model: EnergyModel) -> Iterator[str]:
         yield f"No figure for {where}, which is not in the energy; {tables or 'no table'} has one"
     if not model.summary.complete:
         yield "Incomplete: an exception ended the run; the energy is of what ran until then"
-    for target, paths in model.summary.uncounted.items():
-        yield f"Not counted: {target} in {', '.join(path or '(root)' for path in paths[:3])}"
+    yield from text.not_counted(model.summary)

@@ -12,7 +12,7 @@ from torchcost.regression.comparison import Comparison
 from torchcost.regression.gate import CheckResult
 from torchcost.regression.outcome import Outcome
 from torchcost.render import diff
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.signs import safe_for
 
 __all__ = ["render"]
 
@@ -48,7 +48,7 @@ def _said(outcome: Outcome, result: CheckResult) -> list[tuple[str, str]]:
 
 def _line(word: str, text: str, *, width: int | None, ascii_only: bool, color: bool) -> str:
     """A line no wider than asked, cut between words and never within one."""
-    safe = as_ascii if ascii_only else printable
+    safe = safe_for(only_ascii=ascii_only)
     line = safe(f"{word:<{_INDENT}}{text}" if word else text)
     if width is not None:
         indent = " " * _INDENT

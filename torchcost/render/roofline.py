@@ -9,7 +9,8 @@ from torchcost import units as scale
 from torchcost.hardware.energy import EnergyModel
 from torchcost.hardware.roofline import RooflineModel
 from torchcost.render import text
-from torchcost.render.cells import AT_LEAST
+from torchcost.render.cells import AT_LEAST, least_time
+from torchcost.render.energy import basis, in_short
 from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 from torchcost.units import Units
@@ -38,11 +39,11 @@ def render(
 
     The same run `beside`, on other devices, has a line for each.
     """
-    if view is None:
-        view = View(columns=columns_of(model, energy), beside=_beside(model, energy))
+    known = _beside(model, energy)
+    view = View(columns=columns_of(model, energy), beside=known) if view is None else replace(view, beside=known)
     return text.render(
         model.summary,
-        replace(view, beside=_beside(model, energy)),
+        view,
         units=units,
         width=width,
         ascii_only=ascii_only,
@@ -69,10 +70,8 @@ def _spent(energy: EnergyModel | None) -> Iterator[str]:
     """The energy in a line: how much of it is arithmetic, and by which table."""
     if energy is None:
         return
-    share = energy.compute_share
-    split = f", {scale.share(share)}% compute, {scale.share(1 - share)}% memory" if share is not None else ""
-    table = f"{energy.table.name} ({energy.table.node}): relative, not a measurement"
-    yield f"Energy {scale.joules(energy.joules)}{split}, by {table}"
+    yield f"Energy {in_short(energy)}"
+    yield basis(energy.table)
 
 
 def _below(model: RooflineModel) -> Iterator[str]:
@@ -82,13 +81,12 @@ def _below(model: RooflineModel) -> Iterator[str]:
 def _whole(model: RooflineModel) -> str:
     """The least time, which walls it meets, and the FLOP/s that follow."""
     total = model.total
-    bound = AT_LEAST if total.lacking else ""
     if not total.seconds:
         return "Nothing to compute and nothing to move: no time"
     walls = {"compute": total.compute_seconds, "memory": total.memory_seconds}
     shares = (f"{scale.share(seconds / total.seconds)}% {wall}-bound" for wall, seconds in walls.items() if seconds)
     reached = scale.rate(model.attainable_flop_per_s, "FLOP")
-    return f"At least {bound}{scale.seconds(total.seconds)}: {', '.join(shares)}; {reached} at most"
+    return f"At least {least_time(total)}: {', '.join(shares)}; {reached} at most"
 
 
 def _fused(model: RooflineModel) -> Iterator[str]:
@@ -138,9 +136,8 @@ def _measured(model: RooflineModel) -> Iterator[str]:
 
 def _in_a_line(model: RooflineModel) -> str:
     """The least time on another device."""
-    bound = AT_LEAST if model.total.lacking else ""
     wall = f", {model.bound}-bound" if model.bound else ""
-    return f"On {model.device.name} at least {bound}{scale.seconds(model.seconds)}{wall}"
+    return f"On {model.device.name} at least {least_time(model.total)}{wall}"
 
 
 def walls(model: RooflineModel) -> str:
@@ -168,5 +165,4 @@ def _lacking(model: RooflineModel) -> Iterator[str]:
     """What the time lacks."""
     if model.unknown_peaks:
         yield f"No peak known in {', '.join(model.unknown_peaks)}: only its traffic is in the time"
-    for target, paths in model.summary.uncounted.items():
-        yield f"Not counted: {target} in {', '.join(path or '(root)' for path in paths[:3])}"
+    yield from text.not_counted(model.summary)

@@ -16,7 +16,7 @@ from torchcost.hardware.points import Point, Roof, measured, omitted, points, ro
 from torchcost.hardware.roofline import RooflineModel
 from torchcost.render.drawing import drawn
 from torchcost.render.roofline import walls
-from torchcost.render.signs import ascii_only as as_ascii, cut, printable
+from torchcost.render.signs import cut, safe_for
 from torchcost.render.text import WIDTH
 
 __all__ = ["ROWS", "Axis", "decades", "named", "render"]
@@ -68,7 +68,7 @@ def render(
     """The plot of one run on one or several devices, and below it what its signs mean."""
     columns = min(width or WIDTH, _WIDEST)
     layers = [_Layer.of(place, model) for place, model in enumerate(models)]
-    safe = as_ascii if ascii_only else printable
+    safe = safe_for(only_ascii=ascii_only)
     lines = [*_plot(layers, columns, ascii_only=ascii_only), *_legend(layers, columns)]
     fitting = [cut(Text(safe(line.plain), spans=line.spans), columns, safe) for line in lines]
     return drawn(Text("\n").join(fitting), columns, color=color)

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-__all__ = ["ascii_only", "cut", "printable"]
+__all__ = ["Safe", "ascii_only", "cut", "printable", "safe_for"]
+
+Safe = Callable[[str], str]
+"""What makes a text one that a stream can show."""
 
 _ASCII = str.maketrans({"–": "-", "×": "x", "·": ".", "…": "...", "→": "->", "µ": "u"})
 
@@ -21,7 +24,12 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
-def cut(text: Text, width: int, safe: Callable[[str], str] = printable) -> Text:
+def safe_for(*, only_ascii: bool) -> Safe:
+    """How names and our own signs are written for a stream."""
+    return ascii_only if only_ascii else printable
+
+
+def cut(text: Text, width: int, safe: Safe = printable) -> Text:
     """A text that is no wider; a mark says that it was cut."""
     if text.cell_len > width:
         mark = safe("…")

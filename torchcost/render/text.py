@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import NamedTuple
 
@@ -12,17 +12,16 @@ from rich.text import Text
 
 from torchcost import units as scale
 from torchcost.render.cells import AT_LEAST, cell, header
-from torchcost.render.drawing import drawn
-from torchcost.render.signs import ascii_only as as_ascii, cut, printable
+from torchcost.render.drawing import ENDLESS, GAP, drawn, plain_table
+from torchcost.render.signs import Safe, cut, safe_for
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
 from torchcost.tree.views import Row, View, rows
 from torchcost.units import Units
 
-__all__ = ["footer", "render"]
+__all__ = ["footer", "not_counted", "render"]
 
 WIDTH = 100
-_ENDLESS = 1_000_000
 
 _LEAST_NAME = {False: 12, True: 26}
 """What the names keep, if they need it, before a column of figures gives way, by whether it is one of these:"""
@@ -34,11 +33,8 @@ _LAST = ("flops", "macs")
 """Columns that are left out after all others, in this order."""
 
 _HEADER = "Module (type)"
-_GAP = 2
 
 _TREE = {"unicode": ("├─ ", "└─ ", "│  ", "   "), "ascii": ("|- ", "`- ", "|  ", "   ")}
-
-Safe = Callable[[str], str]
 
 
 def render(
@@ -56,8 +52,8 @@ def render(
     `below` are other lines in their place.
     """
     view = view if view is not None else View()
-    width = width if width is not None else _ENDLESS
-    safe = as_ascii if ascii_only else printable
+    width = width if width is not None else ENDLESS
+    safe = safe_for(only_ascii=ascii_only)
     lines = rows(summary, view)
     signs = _TREE["ascii" if ascii_only else "unicode"]
     names = [
@@ -86,7 +82,7 @@ def _table(
     room: int,
     safe: Safe,
 ) -> Table:
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    table = plain_table()
     longest = max(name.full.cell_len for name in names)
     room = max(1, min(room, max(longest, len(_HEADER))))
     table.add_column(cut(Text(_HEADER), room, safe), no_wrap=True, width=room)
@@ -135,7 +131,7 @@ def _staying(name: str) -> int:
 
 
 def _taken(widths: Mapping[str, int]) -> int:
-    return sum(wide + _GAP for wide in widths.values())
+    return sum(wide + GAP for wide in widths.values())
 
 
 def _width(name: str, header: str, column: list[str], width: int) -> int:
@@ -213,6 +209,11 @@ def _coverage(summary: Summary) -> Iterator[str]:
     ran = summary.records or any(node.calls for node in summary.nodes())
     covered = f"coverage {_floor_percent(summary.coverage)}" if ran else "nothing ran"
     yield f"Counted by {summary.rules}, {covered}{f' ({how})' if how else ''}"
+    yield from not_counted(summary)
+
+
+def not_counted(summary: Summary) -> Iterator[str]:
+    """What has no rule, and where it ran."""
     for target, paths in summary.uncounted.items():
         more = f" and {len(paths) - 3} more" if paths[3:] else ""
         yield f"Not counted: {target} in {', '.join(path or '(root)' for path in paths[:3])}{more}"

@@ -8,23 +8,22 @@ from textwrap import wrap
 from torchcost import units as scale
 from torchcost.hardware.what_if import Figures, WhatIfModel
 from torchcost.render import text
-from torchcost.render.cells import AT_LEAST
-from torchcost.render.energy import basis, lacking, laid_out, memory_size, spent
-from torchcost.render.signs import ascii_only as as_ascii, printable
+from torchcost.render.cells import AT_LEAST, least_time
+from torchcost.render.drawing import ENDLESS, laid_out
+from torchcost.render.energy import basis, lacking, memory_size, spent
+from torchcost.render.signs import safe_for
 from torchcost.tree.bound import Bound
 
 __all__ = ["render"]
 
-_ENDLESS = 1_000_000
 
 Row = tuple[str, str, str, str]
 
 
 def render(model: WhatIfModel, *, width: int | None = text.WIDTH, ascii_only: bool = False, color: bool = False) -> str:
     """The figures before and after, and below them what was changed."""
-    safe, width = as_ascii if ascii_only else printable, width if width is not None else _ENDLESS
-    rows = [tuple(map(safe, row)) for row in _rows(model)]
-    table = laid_out(("What if", "Before", "After", "% of before"), rows, width, color=color)
+    safe, width = safe_for(only_ascii=ascii_only), width if width is not None else ENDLESS
+    table = laid_out(("What if", "Before", "After", "% of before"), _rows(model), width, safe=safe, color=color)
     lines = (part for line in _below(model) for part in wrap(safe(line), width, subsequent_indent="  "))
     return "\n".join((table, "", *lines))
 
@@ -54,9 +53,7 @@ def _bytes(name: str, before: int, after: int, *, bound: bool = False) -> Row:
 
 
 def _time(bound: Bound | None) -> str:
-    if bound is None:
-        return scale.MISSING
-    return f"{AT_LEAST if bound.lacking else ''}{scale.seconds(bound.seconds)}"
+    return scale.MISSING if bound is None else least_time(bound)
 
 
 def _share(before: float | None, after: float | None) -> str:
