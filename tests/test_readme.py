@@ -6,6 +6,7 @@ import doctest
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_every_command_runs_after_those_before_it(tmp_path: Path, monkeypatch: p
             assert (result.exit_code, result.exception) == (0, None), (command, result.stderr)
 
 
-def calibrated_at_once(device: str) -> Calibration:
+def calibrated_at_once(device: str, tell: Callable[[str], object]) -> Calibration:
     """What a measurement might have found: it has tests of its own, and takes a minute."""
     return Calibration(
         environment={"device": device_name(torch.device(device))},

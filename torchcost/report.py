@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchcost.errors import ConfigurationError, ReportError
+from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import DEFAULT, EnergyModel, EnergyTable
 from torchcost.hardware.roofline import Fusion, RooflineModel
@@ -45,7 +46,7 @@ class Report(Summary):
 
     def roofline(
         self,
-        device: Device | str,
+        device: Device | Calibration | str,
         dtype: str | None = None,
         *,
         tf32: bool = False,
@@ -55,7 +56,8 @@ class Report(Summary):
         """What each call takes at least on a device, and which wall it meets: `report.roofline("h100-sxm5").seconds`.
 
         `device` is one of torchcost's table (`torchcost devices` lists them), a `torchcost.Device` of your own, or
-        "cpu" (or "cuda") of this machine as `torchcost calibrate` measured it, which also gives an expected time.
+        "cpu" (or "cuda") of this machine as `torchcost calibrate` measured it, or such a calibration itself, which also
+        gives an expected time.
         `dtype` ("bfloat16") takes the place of the run's floating dtypes, in peaks and in bytes. With `tf32` float32
         products are rounded on the matrix units, as torch does where it is allowed to; with `cached` traffic that fits
         into a measured cache moves at its speed, else each call finds its operands in DRAM. With `fusion` "pointwise"
@@ -80,7 +82,7 @@ class Report(Summary):
         *,
         weight_bits: int | None = None,
         on_chip_bytes: int | None = None,
-        device: Device | str | None = None,
+        device: Device | Calibration | str | None = None,
         table: EnergyTable | str = DEFAULT,
     ) -> WhatIf:
         """The run with weights of so many bits and a buffer on the chip: `report.what_if(weight_bits=8).after.joules`.

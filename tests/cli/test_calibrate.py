@@ -26,7 +26,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which devices were measured; the user's caches lie in a folder of the test, and nothing is timed."""
     asked = list[str]()
 
-    def measure(device: str) -> Calibration:
+    def measure(device: str, tell: Callable[[str], object]) -> Calibration:
         asked.append(device)
         return MACHINE
 
@@ -113,7 +113,7 @@ def test_a_calibration_is_not_written_to_standard_output(run: Command, measured:
 
 
 def test_a_device_that_is_not_there_is_no_fault_of_torchcost(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def measure(device: str) -> Calibration:
+    def measure(device: str, tell: Callable[[str], object]) -> Calibration:
         raise UnknownDeviceError(f"torch reaches no {device} here: none. Measure the processor: torchcost calibrate.")
 
     monkeypatch.setattr("torchcost.hardware.calibrate.calibrate", measure)

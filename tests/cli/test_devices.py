@@ -86,3 +86,14 @@ def test_a_terminal_that_only_shows_ascii_gets_no_other_sign(name: list[str]) ->
 def test_text_is_coloured_when_asked(run: Command) -> None:
     assert "\x1b[" in run("devices", "--color", "always").stdout
     assert "\x1b[" not in run("devices").stdout
+
+
+def test_cores_without_a_processor_are_refused(run: Command) -> None:
+    result = run("devices", "--cores", "4")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--cores is of one processor. Type torchcost devices NAME --cores N" in result.stderr
+
+
+def test_a_slip_in_the_name_of_ones_own_device_is_told(run: Command) -> None:
+    Path("boards.toml").write_text(MINE)
+    assert "Did you mean 'mine'?" in run("devices", "mime", "--devices", "boards.toml").stderr

@@ -207,3 +207,35 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_measured(run: 
     assert result.exit_code == 2
     assert "Cannot write nowhere/roof.txt" in result.stderr
     assert "building" not in result.stderr
+
+
+# --- what is refused before anything is measured ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "column", "cure"),
+    [
+        ((), "measured", "--measure"),
+        ((), "of_roof", "--measure"),
+        ((), "energy", "--energy horowitz-45nm"),
+        (("--device", "l4"), "expected", "torchcost calibrate"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_column_that_the_run_will_not_give_is_refused_at_once(
+    run: Command, typed: tuple[str, ...], column: str, cure: str
+) -> None:
+    result = run(*LOUD, *typed, "--columns", column)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert cure in result.stderr
+    assert "loud" not in result.stderr  # what the model says when it is built
+
+
+@pytest.mark.parametrize(("option", "value"), [("--devices", "boards.toml"), ("--cores", "2")])
+@pytest.mark.usefixtures("here")
+def test_options_of_listed_devices_are_refused_for_a_measured_one(run: Command, option: str, value: str) -> None:
+    Path("boards.toml").write_text(MINE)
+    result = run(*PLAIN, option, value)
+    assert result.exit_code == 2
+    assert f"{option} is for a device that is listed, and cpu was measured" in result.stderr
+    assert run(*PLAIN, "--device", "cpu", "--device", "epyc-zen3", option, value).exit_code == 0

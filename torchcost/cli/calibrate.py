@@ -38,10 +38,10 @@ def calibrate(device: str, show: bool, output: str | None, width: int | None, co
             with suppress(OSError):  # what is in the way is told in the next line
                 file.parent.mkdir(parents=True, exist_ok=True)
         console.check_output(str(file))
-        with console.progress(f"Measuring {device}"):
+        with console.progress(f"Measuring {device}") as tell:
             from torchcost.hardware.calibrate import calibrate as measure  # imports torch
 
-            save(measure(device), file)
+            save(measure(device, tell), file)
     calibration = read(file) if output is not None else calibration_of(device)
     console.write(as_text.render(calibration, **drawn_for(width, color, None)))
     console.note(f"{'kept' if not show else 'measured before, kept'} in {file}")

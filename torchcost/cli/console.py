@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -118,10 +118,10 @@ def width(stream: TextIO, environment: Mapping[str, str] = os.environ) -> int | 
 
 
 @contextmanager
-def progress(text: str, *, after_seconds: float = 1.0) -> Iterator[None]:
-    """Says what is being done while it lasts, if that is over a second; only on a terminal."""
+def progress(text: str, *, after_seconds: float = 1.0) -> Iterator[Callable[[str], object]]:
+    """Says what is being done while it lasts, if that is over a second; only on a terminal. It hears each step."""
     if sys.stderr is None or not sys.stderr.isatty():
-        yield
+        yield lambda step: None
         return
     from rich.console import Console
 
@@ -130,7 +130,7 @@ def progress(text: str, *, after_seconds: float = 1.0) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield lambda step: status.update(f"{text}: {step} ...")
     finally:
         timer.cancel()
         timer.join()

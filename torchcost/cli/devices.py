@@ -7,6 +7,7 @@ import click
 from torchcost.cli import console
 from torchcost.cli.options import HELP_NAMES, color_option, verbose, width_option
 from torchcost.cli.viewing import drawn_for
+from torchcost.errors import ConfigurationError
 from torchcost.hardware.devices import Device, known
 from torchcost.render import devices as as_text
 
@@ -24,6 +25,8 @@ def devices(name: str | None, file: str | None, cores: int | None, width: int | 
     """List the devices that torchcost knows, with their peaks; of NAME alone, where each figure comes from."""
     options = drawn_for(width, color, None)
     if name is None:
+        if cores is not None:
+            raise ConfigurationError("--cores is of one processor. Type torchcost devices NAME --cores N.")
         console.write(as_text.render_all(list(known(file)), **options))
         return
     console.write(as_text.render(Device.find(name, cores=cores, file=file), **options))

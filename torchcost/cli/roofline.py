@@ -20,11 +20,14 @@ from torchcost.cli.options import (
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
 from torchcost.cli.viewing import drawn_for, viewing
+from torchcost.errors import ConfigurationError
+from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import TABLES, EnergyModel, EnergyTable
 from torchcost.hardware.roofline import Fusion
-from torchcost.hardware.saved import HERE, resolve
+from torchcost.hardware.saved import is_measured, resolve
 from torchcost.render import roofline as as_text, roofline_figure, roofline_plot
+from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 
 __all__ = ["roofline"]
@@ -79,9 +82,11 @@ def roofline(
 ) -> None:
     """Print the least time that a model takes on a device, and whether arithmetic or memory holds it up."""
     devices = [_found(name, cores=cores, file=file) for name in names]
+    _refuse_unused(names, cores=cores, file=file)
     output = None if output == console.STDOUT else output
     _check(output, picture)
     table = EnergyTable.find(energy) if energy is not None else None
+    _check_columns(view, request, devices[0], table)
     report = report_of(replace(request, execution="real") if request.measure and not request.is_saved else request)
     model, *beside = (report.roofline(device, tf32=tf32, fusion=fusion) for device in devices)
     spent = EnergyModel(report, table) if table is not None else None
@@ -101,11 +106,34 @@ def roofline(
     console.write(text + drawing, output)
 
 
-def _found(name: str, *, cores: int | None, file: str | None) -> Device | str:
-    """A device, or the name of a calibration; one that is not there is told before anything is measured."""
-    device = name if name in HERE or name.endswith(".json") else Device.find(name, cores=cores, file=file)
-    resolve(device)
-    return device
+def _found(name: str, *, cores: int | None, file: str | None) -> Device | Calibration:
+    """A device or a calibration; one that is not there is told before anything is measured."""
+    if not is_measured(name):
+        return Device.find(name, cores=cores, file=file)
+    device, calibration = resolve(name)
+    return calibration or device
+
+
+def _refuse_unused(names: tuple[str, ...], **given: object) -> None:
+    """Raises ConfigurationError for options of listed devices where there are only measured ones."""
+    for option, value in given.items():
+        if value is not None and all(map(is_measured, names)):
+            typed = "--devices" if option == "file" else f"--{option}"
+            raise ConfigurationError(
+                f"{typed} is for a device that is listed, and {', '.join(names)} was measured. Leave it out."
+            )
+
+
+def _check_columns(view: View, request: Request, device: Device | Calibration, table: EnergyTable | None) -> None:
+    """Raises ConfigurationError for a column that the run will not give."""
+    will_be_timed = request.measure or request.is_saved
+    known = Beside(
+        bounds={},
+        timing=view.beside.timing if will_be_timed else None,
+        expected={} if isinstance(device, Calibration) else None,
+        joules={} if table is not None else None,
+    )
+    replace(view, beside=known)
 
 
 def _check(output: str | None, picture: str | None) -> None:

@@ -103,11 +103,12 @@ class Device:
 
         Raises UnknownDeviceError with the nearest names, ConfigurationError for a file that cannot be read.
         """
-        for rows in (_rows_of(Path(file)) if file is not None else {}, _own_rows()):
-            for key, row in rows.items():
-                if _is_named(name, key, row):
-                    return _device(key, row, cores=cores or _cores_in(name))
-        names = [*_own_rows(), *(str(row["name"]) for row in _own_rows().values())]
+        tables = (_rows_of(Path(file)) if file is not None else {}, _own_rows())
+        rows = [(key, row) for table in tables for key, row in table.items()]
+        for key, row in rows:
+            if _is_named(name, key, row):
+                return _device(key, row, cores=cores or _cores_in(name))
+        names = [word for key, row in rows for word in (key, str(row["name"]))]
         raise UnknownDeviceError(
             f"No device '{name}'.{close_match(name, names)} List them with torchcost devices, measure this machine "
             "with torchcost calibrate, or give the figures: torchcost.Device(name=..., vector_flop_per_s=..., "

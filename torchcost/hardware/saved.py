@@ -11,7 +11,7 @@ from torchcost.errors import ConfigurationError, UnknownDeviceError
 from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device
 
-__all__ = ["HERE", "calibration_of", "path_of", "read", "resolve", "save"]
+__all__ = ["HERE", "calibration_of", "is_measured", "path_of", "read", "resolve", "save"]
 
 HERE = ("cpu", "cuda", "xpu", "mps")
 """What this machine's own devices are called, as torch does."""
@@ -56,14 +56,18 @@ def calibration_of(backend: str) -> Calibration:
     return read(file)
 
 
-def resolve(device: Device | str) -> tuple[Device, Calibration | None]:
-    """A device, and its calibration where it is one of this machine's own ("cpu") or a file of one.
+def is_measured(name: str) -> bool:
+    """Whether a name is of a calibration: one of this machine's own devices, or a file."""
+    return name in HERE or name.endswith(".json")
+
+
+def resolve(device: Device | Calibration | str) -> tuple[Device, Calibration | None]:
+    """A device, and its calibration where it is one, one of this machine's own ("cpu") or a file of one.
 
     Raises UnknownDeviceError, ConfigurationError.
     """
-    if isinstance(device, Device):
-        return device, None
-    if device in HERE or device.endswith(".json"):
-        calibration = calibration_of(device) if device in HERE else read(Path(device))
-        return calibration.device, calibration
-    return Device.find(device), None
+    if isinstance(device, str) and is_measured(device):
+        device = calibration_of(device) if device in HERE else read(Path(device))
+    if isinstance(device, Calibration):
+        return device.device, device
+    return (device if isinstance(device, Device) else Device.find(device)), None
