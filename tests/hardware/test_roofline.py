@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import torchcost
 from torchcost import Device
@@ -245,6 +246,14 @@ def test_a_chain_in_one_kernel_moves_only_what_enters_and_leaves_it() -> None:
     assert "Fused, 1 chains of calls a kernel each, at least 8.000 µs: 66.67% less" in str(report.roofline(SLOW))
 
 
+def test_modules_share_a_kernel_as_their_times_apart_do() -> None:
+    """Alone they take 2,240 and 400 ns for their bytes; together 2,240, since 400 bytes stay on the chip."""
+    report = torchcost.count(nn.Sequential(linear(10, 50), nn.ReLU()), torch.zeros(1, 10))
+    fused = report.roofline(SLOW, fusion="pointwise")
+    assert fused.seconds == pytest.approx(2240e-9)
+    assert fused["0"].seconds == pytest.approx(2240e-9 * 2240 / 2640)
+
+
 def test_units_run_side_by_side_within_a_kernel_too() -> None:
     """1,000 products of depth 50 keep matrix units of 8 FLOP a ns busy for 12,500 ns, a ReLU the others for 1,000."""
     model = nn.Sequential(linear(50, 1000), nn.ReLU(), nn.ReLU())
@@ -358,6 +367,23 @@ def test_mfu_is_the_share_of_the_peak_that_products_reached() -> None:
     mfu = measured(linear(10, 50), {"": 4e-6}, torch.zeros(1, 10)).roofline(SLOW).mfu  # 1000 FLOPs
     assert mfu is not None
     assert (mfu.share, mfu.peak.flop_per_s) == (pytest.approx(0.25), 1e9)
+
+
+def test_what_is_computed_again_is_no_use_of_the_model() -> None:
+    """Forward, and backward for the weight and for the input, are 3 times the products; checkpointing makes it 4."""
+    layer = nn.Sequential(linear(10, 50), nn.Sigmoid())
+
+    class Saves(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return checkpoint(layer, x, use_reentrant=False)
+
+    x = torch.zeros(1, 10, requires_grad=True)
+    report = torchcost.count(Saves(), x, backward=True)
+    assert report.macs == 4 * 500
+    timing = measured(nn.ReLU(), {"": 10e-6}, torch.zeros(1)).timing
+    mfu = torchcost.Report(replace(report._trace, timing=timing)).roofline(SLOW).mfu
+    assert mfu is not None
+    assert mfu.share == pytest.approx(0.3)  # 3 x 1000 FLOPs in 10,000 ns
 
 
 def test_an_mfu_above_one_is_an_error_that_says_its_figures() -> None:

@@ -10,9 +10,12 @@ from rich.cells import cell_len
 from tests.render.conftest import Golden
 from tests.tree.builders import linear, module, record, report, samples
 from torchcost import Device
-from torchcost.hardware.energy import TABLES
-from torchcost.render import energy as as_energy, what_if as as_what_if
+from torchcost.cost import Cost
+from torchcost.hardware.energy import TABLES, EnergyModel
+from torchcost.render import energy as as_energy, roofline as as_roofline, what_if as as_what_if
 from torchcost.report import Report
+from torchcost.tree.beside import Beside
+from torchcost.tree.views import View
 
 SLOW = Device(name="slow", vector_flop_per_s={"float32": 1e9}, bandwidth_bytes_per_s=1e9)
 
@@ -162,3 +165,13 @@ def test_a_name_that_is_cut_in_ascii_is_ascii() -> None:
     assert text.isascii()
     assert max(map(len, text.splitlines())) <= 80
     assert "... " in text
+
+
+def test_what_no_table_prices_is_a_dash_in_a_roofline_and_no_zero() -> None:
+    named, call = linear("only", key=0, width=64)
+    unpriced = replace(call, dtype="float64", cost=Cost(macs=call.cost.macs))
+    summary = report([module("", "Net"), named], [unpriced])
+    model = summary.roofline(replace(SLOW, vector_flop_per_s={"float64": 1e9}))
+    view = View(columns=("energy",), beside=Beside(joules={}))
+    text = as_roofline.render(model, view, energy=EnergyModel(summary, "horowitz-45nm"))
+    assert text.splitlines()[-1 + next(n for n, line in enumerate(text.splitlines()) if not line)].endswith(" –")

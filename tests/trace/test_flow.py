@@ -63,6 +63,10 @@ def test_a_value_read_twice_in_its_chain_saves_both_reads() -> None:
     assert of(square) == [(["aten.add", "aten.relu", "aten.add"], 3 * N, 2 * N)]
 
 
+def test_a_part_of_a_value_saves_the_reads_of_that_part() -> None:
+    assert of(lambda x: (x + 1)[:10].relu()) == [(["aten.add", "aten.relu"], 40, N)]
+
+
 def test_work_in_place_follows_too() -> None:
     assert of(lambda x: (x + 1).mul_(2).relu_()) == [(["aten.add", "aten.mul_", "aten.relu_"], 2 * N, 2 * N)]
 

@@ -18,6 +18,7 @@ from torchcost import Repeats, Report
 from torchcost.errors import ConfigurationError, MeasurementError
 from torchcost.timing import Spread, Timing
 from torchcost.trace import environment
+from torchcost.trace.attribution import Attribution
 from torchcost.trace.inputs import unpack
 from torchcost.trace.timers import CpuTimer, EventTimer, Timer
 from torchcost.trace.timing import time_runs
@@ -102,6 +103,31 @@ def test_what_the_hooks_take_is_left_out() -> None:
     timing = timed(nn.Sequential(*(Takes(clock, 1) for _ in range(3))), clock)
     assert timing.total("") == 3 + 9 * 1000  # ten hooks, one look from the end of each to the begin of the next
     assert [timing.own(str(number)) for number in range(3)] == [1001] * 3
+
+
+def test_what_a_hook_does_is_no_time_of_any_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(attribution: Attribution, path: str) -> None:
+        clock.now += 1000
+
+    clock = Clock()
+    monkeypatch.setattr(Attribution, "change", slowly)
+    timing = timed(nn.Sequential(*(Takes(clock, 1) for _ in range(3))), clock)
+    assert [timing.own(path) for path in ("", "0", "1", "2")] == [0, 1, 1, 1]
+
+
+def test_each_run_begins_without_the_grads_of_the_last() -> None:
+    cleared: list[None] = []
+    clock = Clock()
+    time_runs(
+        Takes(clock, 1),
+        unpack(torch.ones(2, requires_grad=True), None),
+        backward=True,
+        clear_grads=lambda: cleared.append(None),
+        owners=dict,
+        repeats=Repeats(seconds=0, at_least=3, warmup=2),
+        timer=clock,
+    )
+    assert len(cleared) == 2 + 2 * 3
 
 
 def test_a_module_that_runs_twice_takes_both_times() -> None:
@@ -279,7 +305,8 @@ def test_without_asking_nothing_is_timed() -> None:
 
 
 def test_a_timed_report_outlives_its_file() -> None:
-    report = torchcost.count(nn.Linear(2, 2), torch.zeros(1, 2), timing=ONCE, backward=True)
+    model = nn.Sequential(nn.Sequential(Sleeps(), nn.Linear(2, 2)))  # whose own time is not all it takes
+    report = torchcost.count(model, torch.zeros(1, 2), timing=ONCE, backward=True)
     assert Report.from_dict(report.to_dict()) == report
 
 
@@ -316,6 +343,24 @@ def test_a_timed_count_leaves_everything_as_it_was() -> None:
     assert torch.equal(torch.get_rng_state(), random)
     assert torch.equal(model.layer.weight.grad, torch.ones(4, 4))
     assert model.norm.weight.grad is None
+
+
+def test_a_buffer_that_only_a_later_run_writes_is_put_back() -> None:
+    class Later(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+            self.calls = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            if self.calls > 1:
+                self.seen += 1
+            return x + 1
+
+    model = Later()
+    torchcost.count(model, torch.zeros(1), timing=ONCE)
+    assert model.seen == 0
 
 
 def test_a_run_that_fails_while_it_is_timed_leaves_no_hook_and_says_its_own_error() -> None:
@@ -375,6 +420,13 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_data_caches_of_a_processor_are_read_by_level() -> None:
     assert environment.processor_caches() == {1: 32 * 2**10, 2: 2 * 2**20, 3: 260 * 2**20}
     assert environment.cache_bytes(torch.device("cpu")) == 260 * 2**20
+
+
+@pytest.mark.usefixtures("caches")
+def test_each_thread_has_the_inner_caches_of_a_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    sizes = {"L1": 4 * 32 * 2**10, "L2": 4 * 2 * 2**20, "L3": 260 * 2**20}
+    assert environment.caches_of(torch.device("cpu")) == sizes
 
 
 def test_a_processors_clock_counts_nanoseconds() -> None:

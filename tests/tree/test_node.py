@@ -90,3 +90,10 @@ def test_a_report_is_a_mapping_of_paths() -> None:
 def test_coverage_is_counted_calls_over_all() -> None:
     assert stack(3).coverage == 9 / 11  # three calls a block, and two of an unknown operator
     assert attention().coverage == 1.0
+
+
+def test_accesses_weigh_as_much_as_is_asked() -> None:
+    """Seed 001's MobileNet V1: 254,761,472 MACs and 282,612,864 accesses, at 100 MACs an access."""
+    first = Cost(macs=254_761_472, uncached_inputs=282_000_000, uncached_weights=612_000, uncached_outputs=864)
+    assert first.weighed() == 28_516_047_872
+    assert Cost(macs=3, uncached_outputs=4).weighed(10) == 43

@@ -80,7 +80,7 @@ def name_below(names: Sequence[str], running: Iterable[str]) -> str:
         return names[0]
     for path in running:
         prefix = f"{path}." if path else ""
-        if below := next((name for name in names if name.startswith(prefix) and name != path), None):
+        if below := next((name for name in names if name.startswith(prefix)), None):
             return below
     return names[0]
 
