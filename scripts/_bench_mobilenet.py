@@ -32,12 +32,9 @@ def main(wanted: list[str]) -> None:
     for price in COSTS:
         _row(f"MACs + {price} x accesses", [f"{cost.weighed(price):,}" for cost in costs])
     for device in (here, *DEVICES):
-        name = device if isinstance(device, str) else f"{device.name}, calibrated"
-        _row(
-            f"at least on {name}"[:36],
-            [f"{report.roofline(device).seconds * 1e6:,.1f} us" for report in reports.values()],
-        )
-    _row("measured here", [f"{report.timing.seconds * 1e6:,.1f} us" for report in reports.values() if report.timing])
+        name = device if isinstance(device, str) else "this CPU, calibrated"
+        _row(f"at least on {name}", [_us(report.roofline(device).seconds) for report in reports.values()])
+    _row("measured here", [_us(report.timing.seconds) for report in reports.values() if report.timing])
     _answer(costs, list(reports.values()))
 
 

@@ -64,8 +64,8 @@ def test_a_driver_may_have_said_the_name(run: Command) -> None:
     ("device", "says"),
     [
         ("h100-smx5", "No device 'h100-smx5'. Did you mean 'h100-sxm5'?"),
-        ("cpu", "This machine's cpu was not measured yet. Type torchcost calibrate."),
-        ("cuda", "This machine's cuda was not measured yet. Type torchcost calibrate --device cuda."),
+        ("cpu", "This machine's cpu was not measured yet. Type torchcost calibrate, or name a device"),
+        ("cuda", "This machine's cuda was not measured yet. Type torchcost calibrate --device cuda, or name"),
         ("none.json", "Cannot read none.json: No such file or directory. Measure: torchcost calibrate."),
     ],
 )

@@ -42,7 +42,8 @@ def test_each_device_of_a_machine_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("backend", "typed"), [("cpu", r"torchcost calibrate\.$"), ("cuda", r"torchcost calibrate --device cuda\.$")]
+    ("backend", "typed"),
+    [("cpu", r"torchcost calibrate, or name"), ("cuda", r"torchcost calibrate --device cuda, or name")],
 )
 def test_a_machine_that_was_not_measured_says_what_to_type(backend: str, typed: str) -> None:
     with pytest.raises(UnknownDeviceError, match=rf"This machine's {backend} was not measured yet\. Type {typed}"):

@@ -52,7 +52,10 @@ def calibration_of(backend: str) -> Calibration:
     file = path_of(backend)
     if not file.exists():
         option = "" if backend == "cpu" else f" --device {backend}"
-        raise UnknownDeviceError(f"This machine's {backend} was not measured yet. Type torchcost calibrate{option}.")
+        raise UnknownDeviceError(
+            f"This machine's {backend} was not measured yet. Type torchcost calibrate{option}, "
+            "or name a device that torchcost devices lists."
+        )
     return read(file)
 
 

@@ -26,7 +26,18 @@ WIDTH = 100
 _LEAST_NAME = {False: 12, True: 26}
 """What the names keep, if they need it, before a column of figures gives way, by whether it is one of these:"""
 
-_GIVE_WAY = ("type", "dtype", "uncounted", "input", "intensity", "calls", "share", "output", "other_flops")
+_GIVE_WAY = (
+    "type",
+    "dtype",
+    "uncounted",
+    "input",
+    "intensity",
+    "time_share",
+    "calls",
+    "share",
+    "output",
+    "other_flops",
+)
 """Columns that are left out where the table is too wide, in this order."""
 
 _LAST = ("flops", "macs")
