@@ -58,12 +58,13 @@ def test_another_device_is_measured_for_itself(run: Command, measured: list[str]
 
 
 @pytest.mark.parametrize(
-    ("device", "typed"), [("cpu", "torchcost calibrate."), ("cuda", "torchcost calibrate --device cuda.")]
+    ("device", "typed"), [("cpu", "torchcost calibrate"), ("cuda", "torchcost calibrate --device cuda")]
 )
 def test_what_was_not_measured_cannot_be_shown(run: Command, device: str, typed: str) -> None:
     result = run("calibrate", "--device", device, "--show")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == f"torchcost: error: This machine's {device} was not measured yet. Type {typed}\n"
+    cure = f"Type {typed}, or name a device that torchcost devices lists."
+    assert result.stderr == f"torchcost: error: This machine's {device} was not measured yet. {cure}\n"
 
 
 def test_it_can_be_kept_in_a_file_and_shown_from_there(run: Command, measured: list[str]) -> None:
