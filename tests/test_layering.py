@@ -53,6 +53,7 @@ LEVELS = {
 
 TORCH_FREE = (
     "cost",
+    "hardware.advice",
     "hardware.roofline",
     "record",
     "report",

@@ -109,6 +109,10 @@ def test_what_was_not_measured_is_a_dash_and_not_nothing() -> None:
     assert set(unknown) == {units.MISSING}
 
 
+def test_a_power_has_four_digits_and_a_prefix_where_it_is_less_than_a_watt() -> None:
+    assert [units.watts(value) for value in (0.0125, 65.2, 1234.5, None)] == ["12.50 mW", "65.20 W", "1,234 W", "–"]
+
+
 def test_a_ratio_has_four_digits() -> None:
     assert [units.ratio(value) for value in (61.914, 0.125, 1 / 12, 1234.5)] == ["61.91", "0.125", "0.08333", "1,234"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torchcost.cost import Cost, TensorSpec
 from torchcost.timing import Phase, Timing
 
-__all__ = ["RULE_FAILED", "Chain", "ModuleEntry", "ParameterEntry", "Record", "Trace", "place"]
+__all__ = ["RULE_FAILED", "Chain", "Edge", "ModuleEntry", "ParameterEntry", "Record", "Trace", "place"]
 
 RULE_FAILED = "its counting rule failed"
 """What a note says of a rule that raised: a claimed call is then counted by its operators, which nobody asked for."""
@@ -110,11 +110,32 @@ class Chain:
         return self.bytes_read + self.bytes_written
 
 
+class Edge(NamedTuple):
+    """A value of `nbytes` that one call wrote, and the calls that read it, in their order; `times` over.
+
+    `writer` and `readers` are their records' places in the trace; `writer` is None for what the model was given.
+    `returned` says that the model gave the value back as well, to whom nobody knows. A run has one for each value, so
+    it is a tuple, which is made five times as fast as a frozen dataclass.
+    """
+
+    writer: int | None
+    readers: tuple[int, ...]
+    nbytes: int
+    returned: bool = False
+    times: int = 1
+
+    @property
+    def only_reader(self) -> int | None:
+        """The one call that has use for the value; None where others have too."""
+        return self.readers[0] if len(self.readers) == 1 and not self.returned else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One observed run: its modules in the order of the model, its records in the order they first ran.
 
-    `timing` is there where it was asked for. `chains` are calls that one kernel could do.
+    `timing` is there where it was asked for. `chains` are calls that one kernel could do, `edges` say who read what
+    whom wrote.
     """
 
     modules: tuple[ModuleEntry, ...]
@@ -124,6 +145,7 @@ class Trace:
     context: Mapping[str, str] = field(default_factory=dict)
     timing: Timing | None = None
     chains: tuple[Chain, ...] = ()
+    edges: tuple[Edge, ...] = ()
 
     def of_phase(self, phase: Phase) -> Iterator[Record]:
         yield from (record for record in self.records if record.phase == phase)

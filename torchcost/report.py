@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchcost.errors import ConfigurationError, ReportError
+from torchcost.hardware import exported
+from torchcost.hardware.advice import AdviceModel
 from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import DEFAULT, EnergyModel, EnergyTable
@@ -16,6 +18,7 @@ from torchcost.hardware.roofline import Fusion, RooflineModel
 from torchcost.hardware.saved import resolve
 from torchcost.hardware.what_if import WhatIfModel
 from torchcost.render import (
+    advice as as_advice,
     energy as as_energy,
     html,
     json as as_json,
@@ -31,7 +34,7 @@ from torchcost.tree.summary import Summary
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Energy", "Report", "Roofline", "WhatIf"]
+__all__ = ["Advice", "Energy", "Report", "Roofline", "WhatIf"]
 
 
 class Report(Summary):
@@ -43,6 +46,13 @@ class Report(Summary):
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat mapping a module, for tables and data frames."""
         return self.rows()
+
+    def cast(self, dtype: str) -> Report:
+        """The same run in another floating dtype, as if the model and its inputs had been cast; no operator is added.
+
+        `report.cast("bfloat16").access_bytes`. Times stay those that were measured. Raises ConfigurationError.
+        """
+        return Report(cast(self._trace, dtype), rules=self.rules)
 
     def roofline(
         self,
@@ -65,7 +75,7 @@ class Report(Summary):
 
         Raises UnknownDeviceError, ConfigurationError.
         """
-        summary = self if dtype is None else Report(cast(self._trace, dtype), rules=self.rules)
+        summary = self if dtype is None else self.cast(dtype)
         on, calibration = resolve(device)
         return Roofline(summary, on, tf32=tf32, cached=cached, fusion=fusion, calibration=calibration)
 
@@ -92,6 +102,14 @@ class Report(Summary):
         """
         on = None if device is None else resolve(device)[0]
         return WhatIf(self._trace, weight_bits=weight_bits, on_chip_bytes=on_chip_bytes, device=on, table=table)
+
+    def advise(self, device: Device | Calibration | str, dtype: str | None = None, *, tf32: bool = False) -> Advice:
+        """What could make the run cheaper on a device, the best first: `report.advise("h100-sxm5", "bfloat16")`.
+
+        Each finding has its modules, its evidence, what to do, and what it saves, computed by the roofline of the same
+        arguments. Raises UnknownDeviceError, ConfigurationError.
+        """
+        return Advice(self.roofline(device, dtype, tf32=tf32))
 
     def to_metrics(self, prefix: str = "torchcost/") -> dict[str, float]:
         """The totals as numbers by name, as trackers take them: wandb.log, mlflow.log_metrics, self.log_dict."""
@@ -154,6 +172,17 @@ class Roofline(RooflineModel):
             as_figure.save(figure, path)
         return figure
 
+    def to_dict(self, *, energy: EnergyModel | None = None) -> dict[str, Any]:
+        """The least times as JSON types under a schema number: the device, the whole, each module; None is unknown.
+
+        With the `energy` of the report (`report.energy("horowitz-45nm")`) what each module spends stands there too.
+        """
+        return exported.roofline(self, energy)
+
+    def to_dicts(self, *, energy: EnergyModel | None = None) -> list[dict[str, Any]]:
+        """One flat mapping a module, for tables and data frames."""
+        return exported.rows(self, energy)
+
     def __str__(self) -> str:
         return as_roofline.render(self)
 
@@ -161,8 +190,22 @@ class Roofline(RooflineModel):
         return f"<torchcost.Roofline {self.device.name}: {self.seconds:.3g} s at least, {self.bound}-bound>"
 
 
+class Advice(AdviceModel):
+    """What could make a report cheaper on a device: findings, each with its gain; as text, a table of the best."""
+
+    def __str__(self) -> str:
+        return as_advice.render(self)
+
+    def __repr__(self) -> str:
+        return f"<torchcost.Advice {self.model.device.name}: {len(self)} findings>"
+
+
 class Energy(EnergyModel):
     """A report by a table of energies: joules by operation, memory and module; as text, two tables."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The energies as JSON types under a schema number; None is unknown."""
+        return exported.energy(self)
 
     def __str__(self) -> str:
         return as_energy.render(self)
@@ -173,6 +216,10 @@ class Energy(EnergyModel):
 
 class WhatIf(WhatIfModel):
     """A report before and after a change of its weights' bits or of the memory on the chip; as text, a table."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures before and after as JSON types under a schema number; None is unknown."""
+        return exported.what_if(self)
 
     def __str__(self) -> str:
         return as_what_if.render(self)

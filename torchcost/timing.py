@@ -1,4 +1,4 @@
-"""Measured times of a run: of the whole and of each module, with their spread and what they were measured on."""
+"""What was measured of a run: times of the whole and of each module with their spread, energy, and on what machine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["PHASES", "ModuleTiming", "Phase", "Spread", "Timing"]
+__all__ = ["LAUNCH_SECONDS", "PHASES", "MeasuredEnergy", "ModuleTiming", "Phase", "Spread", "Timing"]
 
 Phase = Literal["forward", "backward", "recompute"]
 PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
+
+LAUNCH_SECONDS = 10e-6
+"""What sending a call to a device takes: Python's and torch's part of it, and some 5 µs of the driver's for a kernel.
+
+A device that is done sooner waits for the next call, and its events tell when that was sent.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +48,34 @@ class ModuleTiming:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredEnergy:
+    """What a run drew: joules and seconds of one of so many `runs` back to back, without hooks, by these `meters`.
+
+    It is all that the metered packages or boards drew meanwhile, idle power and whatever else ran on them included.
+    """
+
+    joules: float
+    seconds: float
+    runs: int
+    meters: tuple[str, ...]
+
+    @property
+    def watts(self) -> float:
+        return self.joules / self.seconds
+
+    def above(self, tdp_w: float | None) -> bool:
+        """Whether it is more than packages or boards of that thermal design power would draw for so long."""
+        return tdp_w is not None and self.watts > tdp_w * len(self.meters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """How long a run took, over `repeats` runs after `warmup` others that were thrown away.
 
     `whole` is of runs without any hook, by phase: "forward" and "backward" with what it recomputed. `modules` are of
     other runs, with hooks whose own time is left out. `cold` says that caches were emptied before each run.
-    `environment` says what the machine was like.
+    `environment` says what the machine was like. `energy` is of more runs of the whole, where a meter answered.
+    `by_events` says that a device stamped the moments, to which its work is sent ahead.
     """
 
     whole: Mapping[Phase, Spread]
@@ -56,6 +84,13 @@ class Timing:
     warmup: int
     cold: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    energy: MeasuredEnergy | None = None
+    by_events: bool = False
+
+    @property
+    def joules(self) -> float | None:
+        """What a run drew by the machine's own meters, idle power included; None where none could be read."""
+        return None if self.energy is None else self.energy.joules
 
     @property
     def seconds(self) -> float:
@@ -81,3 +116,16 @@ class Timing:
     def total(self, path: str) -> float:
         """Median seconds of a module and all below it, in all phases."""
         return sum(module.total.median for module in self.modules if module.path == path)
+
+    def short(self, calls: Mapping[str, int]) -> list[str]:
+        """Modules, of those with so many calls, of which one takes no longer than sending it to the device.
+
+        Their times are those of launching. By a processor's clock there are none: a call has run when it returns.
+        """
+        if not self.by_events:
+            return []
+        took: dict[str, float] = {}
+        for each in self.modules:
+            if each.path in calls and each.phase != "backward":
+                took[each.path] = took.get(each.path, 0.0) + each.own.median
+        return [path for path, seconds in took.items() if seconds < LAUNCH_SECONDS * calls[path]]

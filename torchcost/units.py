@@ -23,6 +23,7 @@ __all__ = [
     "ratio",
     "seconds",
     "share",
+    "watts",
 ]
 
 Units = Literal["auto", "raw", "K", "M", "G", "T"]
@@ -79,6 +80,11 @@ def seconds(value: float | None) -> str:
 def joules(value: float | None) -> str:
     """An energy with its prefix, of four digits since none is exact: `1.904 mJ`, `15.46 nJ`, `3.700 pJ`."""
     return _measured(value, "J")
+
+
+def watts(value: float | None) -> str:
+    """A power with its prefix, of four digits since none is exact: `65.20 W`."""
+    return _measured(value, "W")
 
 
 def percent(part: int | None, whole: int | None) -> str:

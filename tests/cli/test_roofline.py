@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from rich.cells import cell_len
 
+import torchcost
+import torchcost.examples
 from tests.hardware.machines import caches_in, calibration, rates
+from tests.tree.builders import stack
 from torchcost.cli import main
 from torchcost.hardware.saved import path_of, save
 
@@ -239,3 +245,207 @@ def test_options_of_listed_devices_are_refused_for_a_measured_one(run: Command, 
     assert result.exit_code == 2
     assert f"{option} is for a device that is listed, and cpu was measured" in result.stderr
     assert run(*PLAIN, "--device", "cpu", "--device", "epyc-zen3", option, value).exit_code == 0
+
+
+# --- several dtypes --------------------------------------------------------------------------------------------------
+
+WIDE = ("roofline", "nets.py:wide", "--input", "64,512")
+
+
+@pytest.fixture
+def upcast() -> None:
+    """A model that in any other dtype does work that it need not do in float32."""
+    with Path("nets.py").open("a", encoding="utf-8") as nets:
+        nets.write(UPCAST)
+
+
+UPCAST = """
+
+class Upcast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(512, 512)
+
+    def forward(self, x):
+        return self.linear(x).float().exp()
+
+
+def wide():
+    print("building")
+    return Upcast()
+"""
+
+
+def least(text: str) -> str:
+    """The least time that a table says."""
+    (line,) = (line for line in text.splitlines() if line.startswith("At least "))
+    return line.removeprefix("At least ").partition(":")[0]
+
+
+@pytest.mark.usefixtures("upcast")
+def test_the_table_is_of_the_first_dtype_and_each_other_has_a_line(run: Command) -> None:
+    """What another dtype takes is what its own table says, whichever of them is the first."""
+    on = (*WIDE, "--device", "h100-sxm5", "--device", "t4")
+    text = run(*on, "--dtype", "fp32", "--dtype", "bf16").stdout
+    single = run(*WIDE, "--device", "h100-sxm5", "--dtype", "fp32").stdout
+    assert text.startswith(single)
+    own = {
+        (device, dtype): least(run(*WIDE, "--device", device, "--dtype", dtype).stdout)
+        for device, dtype in (("h100-sxm5", "bfloat16"), ("t4", "float32"), ("t4", "bfloat16"))
+    }
+    assert [line.partition(",")[0] for line in text.removeprefix(single).splitlines()] == [
+        f"On NVIDIA H100 SXM5 80 GB in bfloat16 at least {own['h100-sxm5', 'bfloat16']}",
+        f"On NVIDIA Tesla T4 16 GB in float32 at least {own['t4', 'float32']}",
+        f"On NVIDIA Tesla T4 16 GB in bfloat16 at least {own['t4', 'bfloat16']}",
+    ]
+
+
+def test_a_dtype_that_is_typed_twice_stands_once(run: Command) -> None:
+    on = (*PLAIN, "--device", "l4", "--dtype", "bf16")
+    assert run(*on, "--dtype", "bfloat16").stdout == run(*on).stdout
+
+
+def test_each_dtype_has_its_roof_in_the_plot(run: Command) -> None:
+    text = run(*PLAIN, "--device", "h100-sxm5", "--dtype", "fp32", "--dtype", "bf16", "--plot").stdout
+    assert "A  NVIDIA H100 SXM5 80 GB, 66.9 TFLOP/s in float32 (vector units)" in text
+    assert "B  NVIDIA H100 SXM5 80 GB, 989.4 TFLOP/s in bfloat16 (matrix units)" in text
+
+
+def test_a_dtype_that_a_device_computes_in_another_says_both(run: Command) -> None:
+    text = run(*PLAIN, "--device", "v100-sxm2", "--dtype", "fp32", "--dtype", "bf16", "--plot").stdout
+    assert "A  NVIDIA Tesla V100 SXM2, 15.7 TFLOP/s in float32 (vector units)" in text
+    assert "B  NVIDIA Tesla V100 SXM2, 15.7 TFLOP/s in float32 for bfloat16 (vector units)" in text
+
+
+@pytest.mark.usefixtures("upcast")
+def test_what_is_said_of_all_dtypes_is_said_once(run: Command) -> None:
+    both = ("--dtype", "fp32", "--dtype", "bf16")
+    result = run("roofline", "torchcost.examples:resnet18", "--device", "l4", "--depth", "0", *both)
+    assert result.stderr == "torchcost: note: no input given, assumed --input float32:1,3,224,224\n"
+
+
+@pytest.mark.usefixtures("here")
+def test_each_dtype_is_measured(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchcost.trace.environment.device_name", lambda device: "Made-up 9000")
+    result = run(*PLAIN, "--measure", "--dtype", "fp32", "--dtype", "bf16")
+    assert result.exit_code == 0
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("On Made-up 9000 in bfloat16 at least"))
+    assert "; measured " in line
+
+
+def test_a_dtype_that_is_none_is_told_before_the_model_is_built(run: Command) -> None:
+    result = run(*LOUD, "--device", "l4", "--dtype", "fp32", "--dtype", "bf61")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "Invalid value for '--dtype': 'bf61' is not one of 'bfloat16', 'float16'" in result.stderr
+    assert "building" not in result.stderr
+
+
+def test_a_saved_report_is_cast_and_that_is_said_where_it_changes_anything(run: Command, saved: str) -> None:
+    on = ("--device", "l4")
+    result = run("roofline", saved, *on, "--dtype", "fp32", "--dtype", "bf16")
+    assert result.stdout == run(*PLAIN, *on, "--dtype", "fp32", "--dtype", "bf16").stdout
+    assert result.stderr == (
+        "torchcost: note: report.json was not run in bfloat16: what is floating in it is taken as if it had been cast\n"
+    )
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resnet18", "minigooglenet"])
+def test_json_is_what_python_gives_and_nothing_else_is_on_stdout(run: Command, name: str) -> None:
+    result = run("roofline", f"torchcost.examples:{name}", "--device", "h100-sxm5", "--format", "json")
+    report = torchcost.count(getattr(torchcost.examples, name)(), input_size=size_in(result.stderr), execution="fake")
+    assert json.loads(result.stdout) == report.roofline("h100-sxm5").to_dict()
+
+
+def size_in(note: str) -> tuple[int, ...]:
+    return tuple(map(int, note.strip().rpartition(":")[2].split(",")))
+
+
+def test_json_has_the_energies_that_are_asked_for(run: Command) -> None:
+    on = (*PLAIN, "--device", "l4", "--format", "json")
+    plain, spent = (json.loads(run(*on, *energy).stdout) for energy in ((), ("--energy", "jouppi-7nm")))
+    assert plain["energy"] is None
+    assert spent["energy"]["joules"] == pytest.approx(sum(module["own_joules"] for module in spent["modules"]))
+
+
+def test_json_of_several_devices_and_dtypes_is_a_list(run: Command) -> None:
+    on = ("--device", "l4", "--device", "t4", "--dtype", "fp32", "--dtype", "fp16")
+    data = json.loads(run(*PLAIN, *on, "--format", "json").stdout)
+    order = [("l4", "float32"), ("l4", "float16"), ("t4", "float32"), ("t4", "float16")]
+    assert [(each["device"]["key"], each["dtype"]) for each in data] == order
+    for each, (device, dtype) in zip(data, order, strict=True):
+        alone = run(*PLAIN, "--device", device, "--dtype", dtype, "--format", "json").stdout
+        assert json.loads(alone) == each
+
+
+def test_csv_has_a_line_for_each_module_of_each(run: Command) -> None:
+    on = (*PLAIN, "--device", "l4", "--device", "t4", "--dtype", "fp32", "--dtype", "fp16")
+    lines = list(csv.DictReader(StringIO(run(*on, "--format", "csv").stdout)))
+    data = json.loads(run(*on, "--format", "json").stdout)
+    assert [(line["device"], line["dtype"], line["path"], float(line["own_seconds"])) for line in lines] == [
+        (each["device"]["key"], each["dtype"], module["path"], module["own_seconds"])
+        for each in data
+        for module in each["modules"]
+    ]
+    assert {line["measured_seconds"] for line in lines} == {""}
+
+
+def test_markdown_and_html_have_the_figures_and_lines_of_the_text(run: Command) -> None:
+    on = (*PLAIN, "--device", "l4", "--device", "t4", "--columns", "macs,time")
+    text, markdown, html = (run(*on, "--format", form).stdout for form in ("text", "markdown", "html"))
+    row = next(line for line in text.splitlines() if "0 (Linear)" in line).split(maxsplit=3)
+    assert f"| &nbsp;&nbsp;0 (Linear) | {row[3].replace('  ', ' | ')} |" in markdown
+    assert f'<td style="text-align:right">{row[3].partition("  ")[2]}</td>' in html
+    below = text.splitlines()[1 + text.splitlines().index("") :]
+    assert [line.removeprefix("- ") for line in markdown.splitlines() if line.startswith("- ")] == below
+    assert html.count("<li>") == len(below)
+
+
+def test_a_file_is_written_in_the_format_of_its_suffix(run: Command) -> None:
+    assert run(*PLAIN, "--device", "l4", "-o", "roof.json").output == ""
+    assert Path("roof.json").read_text(encoding="utf-8") == run(*PLAIN, "--device", "l4", "--format", "json").stdout
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "markdown", "html"])
+def test_what_changes_nothing_in_a_format_is_refused_before_the_model_is_built(run: Command, form: str) -> None:
+    result = run(*LOUD, "--device", "l4", "--format", form, "--plot")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--plot changes nothing in {form}. Leave it out, or type --format text." in result.stderr
+    assert "building" not in result.stderr
+
+
+def test_a_picture_may_stand_beside_any_format(run: Command) -> None:
+    pytest.importorskip("matplotlib")
+    on = (*PLAIN, "--device", "l4", "--format", "json")
+    assert run(*on, "--plot-to", "roof.svg").stdout == run(*on).stdout
+    assert Path("roof.svg").exists()
+
+
+def test_what_a_program_cannot_see_is_said_on_stderr(run: Command) -> None:
+    Path("boards.toml").write_text(MINE, encoding="utf-8")
+    on = ("--device", "mine", "--devices", "boards.toml", "--dtype", "fp64")
+    result = run(*PLAIN, *on, "--format", "json")
+    assert json.loads(result.stdout)["unknown_peaks"] == ["float64"]
+    assert result.stderr == (
+        "torchcost: warning: My board: No peak known in float64: only its traffic is in the time\n"
+    )
+    assert run(*PLAIN, *on).stderr == ""  # the table says it
+
+
+def test_notes_and_what_was_not_counted_stand_in_the_table_or_on_stderr(run: Command) -> None:
+    stack().save("stack.json")
+    table, data = (run("roofline", "stack.json", "--device", "l4", "--format", form) for form in ("text", "json"))
+    assert table.stdout.splitlines()[-2:] == ["Not counted: mylib.rotate in rope", "Note: a remark"]
+    assert table.stderr == ""
+    assert json.loads(data.stdout)["notes"] == ["a remark"]
+    note, uncounted, *_ = data.stderr.splitlines()
+    assert note == "torchcost: note: a remark"
+    assert uncounted.startswith("torchcost: warning: 2 calls not counted: mylib.rotate")
+
+
+def test_what_was_measured_elsewhere_is_no_time_of_the_device(run: Command) -> None:
+    result = run(*PLAIN, "--device", "l4", "--measure", "--format", "json")
+    assert json.loads(result.stdout)["measured"] is None
+    assert "NVIDIA L4 24 GB: Measured on another device, which says nothing of this one" in result.stderr

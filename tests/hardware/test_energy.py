@@ -18,6 +18,7 @@ from torchcost.examples import minigooglenet, resnet18, small_gpt
 from torchcost.hardware.devices import known
 from torchcost.hardware.energy import TABLES, Charge, EnergyTable
 from torchcost.report import Energy, Report
+from torchcost.timing import MeasuredEnergy, Timing
 
 PICO = 1e-12
 
@@ -331,6 +332,32 @@ def test_a_table_of_an_older_node_may_ask_for_more_than_a_device_is_supplied_wit
 def test_a_t4_would_need_nearly_all_of_its_power_for_operations_of_45_nm() -> None:
     """65 TFLOP/s are 65 W, and the three matrices of 128 MiB in 16.9 ms are 3.9 W more: 68.9 of 70."""
     assert drawn(Device.find("t4"), "float16", "horowitz-45nm") == pytest.approx(68.86, abs=0.01)
+
+
+# --- beside what meters say ------------------------------------------------------------------------------------------
+
+
+def metered(summary: Report, joules: float) -> Report:
+    energy = MeasuredEnergy(joules=joules, seconds=1.0, runs=1, meters=("made up",))
+    timing = Timing(whole={}, modules=(), repeats=1, warmup=0, energy=energy)
+    return Report(replace(summary._trace, timing=timing))
+
+
+def test_what_was_measured_stands_beside_the_tables_figure() -> None:
+    energy = metered(call("float32", other_flops=10**12), 5.0).energy(PLAIN)  # at a pJ each it is one joule
+    assert energy.measured_joules == 5.0
+    assert energy.measured_ratio == pytest.approx(5)
+
+
+def test_without_a_meter_there_is_nothing_beside_it() -> None:
+    energy = call("float32", other_flops=1).energy(PLAIN)
+    assert (energy.measured_joules, energy.measured_ratio) == (None, None)
+
+
+@pytest.mark.parametrize("dtype", ["float64", ""])
+def test_of_a_figure_that_lacks_some_or_is_none_nothing_is_a_multiple(dtype: str) -> None:
+    energy = metered(call(dtype, macs=3 if dtype else 0, bytes_written=8 if dtype else 0), 5.0).energy(PLAIN)
+    assert (energy.measured_joules, energy.measured_ratio) == (5.0, None)
 
 
 # --- MiniGoogLeNet, the founding text's questions --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +19,7 @@ from torchcost.errors import ConfigurationError, MeasurementError, UnknownDevice
 from torchcost.examples import minigooglenet, resnet18, small_gpt
 from torchcost.hardware.devices import Level
 from torchcost.render import roofline as as_text
-from torchcost.timing import ModuleTiming, Spread, Timing
+from torchcost.timing import MeasuredEnergy, ModuleTiming, Spread, Timing
 from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 
@@ -243,7 +244,7 @@ def test_a_chain_in_one_kernel_moves_only_what_enters_and_leaves_it() -> None:
     report = torchcost.count(Thrice(), torch.zeros(1000))
     assert report.roofline(SLOW).seconds == pytest.approx(3 * 8000e-9)
     assert report.roofline(SLOW, fusion="pointwise").seconds == pytest.approx(8000e-9)
-    assert "Fused, 1 chains of calls a kernel each, at least 8.000 µs: 66.67% less" in str(report.roofline(SLOW))
+    assert "Fused, 1 chain of calls a kernel each, at least 8.000 µs: 66.67% less" in str(report.roofline(SLOW))
 
 
 def test_modules_share_a_kernel_as_their_times_apart_do() -> None:
@@ -415,6 +416,81 @@ def test_times_of_another_device_are_not_compared() -> None:
     roofline = measured(nn.ReLU(), {"": 1e-6}, torch.zeros(100)).roofline("l4")
     assert (roofline.timing, roofline.mfu, roofline.quicker()) == (None, None, [])
     assert "Measured on another device, which says nothing of this one: device slow" in str(roofline)
+
+
+def remeasured(report: torchcost.Report, **changes: object) -> torchcost.Report:
+    return torchcost.Report(replace(report._trace, timing=replace(report._trace.timing, **changes)))
+
+
+def drew(joules: float, *meters: str) -> torchcost.Report:
+    """A run of a second, metered while it took half a second more."""
+    energy = MeasuredEnergy(joules=joules, seconds=1.5, runs=2, meters=meters)
+    return remeasured(measured(nn.ReLU(), {"": 1.0}, torch.zeros(100)), energy=energy)
+
+
+def test_what_a_run_drew_stands_below_what_it_took() -> None:
+    lines = str(drew(6.0, "RAPL package-0").roofline(SLOW)).splitlines()
+    place = lines.index("Measured energy 6.000 J a run (4.000 W) by RAPL package-0, idle power included")
+    assert lines[place - 1].startswith("Measured on ")
+
+
+def test_what_was_not_metered_is_not_told() -> None:
+    assert "energy" not in str(measured(nn.ReLU(), {"": 1.0}, torch.zeros(100)).roofline(SLOW))
+
+
+@pytest.mark.parametrize(
+    ("joules", "meters", "told"),
+    [
+        (105.0, ("one",), ""),  # 70 W
+        (105.1, ("one",), ", more than its TDP of 70 W × time"),
+        (209.0, ("one", "other"), ""),
+        (211.0, ("one", "other"), ", more than its TDP of 2 × 70 W × time"),
+    ],
+)
+def test_more_energy_than_a_device_may_draw_is_told(joules: float, meters: tuple[str, ...], told: str) -> None:
+    text = as_text.render(drew(joules, *meters).roofline(replace(SLOW, tdp_w=70)), width=None)
+    assert f"by {' + '.join(meters)}, idle power included{told}\n" in text
+
+
+def launched(**seconds: float) -> torchcost.Report:
+    """A device's run of modules that compute, and of one that computes nothing."""
+    model = nn.Sequential(
+        OrderedDict(quick=nn.ReLU(), twice=nn.Sequential(nn.ReLU()), slow=nn.ReLU(), none=nn.Flatten())
+    )
+    report = measured(model, {"none": 1e-6, **seconds}, torch.zeros(1, 8))
+    return remeasured(report, by_events=True)
+
+
+def test_modules_that_are_over_before_the_next_is_sent_are_told() -> None:
+    text = as_text.render(launched(quick=9e-6, slow=11e-6).roofline(SLOW), width=None)
+    assert "1 module took under 10.00 µs a call: launching is most of it. On CUDA torch.cuda.graph or torch" in text
+    text = as_text.render(launched(quick=9e-6, slow=1e-6).roofline(SLOW), width=None)
+    assert "2 modules took under 10.00 µs a call: launching is most of it." in text
+    assert 'torch.compile(mode="reduce-overhead") would show the work alone' in text
+
+
+def test_a_module_that_is_called_twice_may_take_twice_as_long() -> None:
+    layer = nn.ReLU()
+    once, again = (
+        measured(nn.Sequential(layer), {"0": 15e-6}, torch.zeros(8)),
+        nn.Sequential(layer, nn.Sigmoid(), layer),
+    )
+    twice = measured(again, {"0": 15e-6}, torch.zeros(8))
+    told = ["launching" in str(remeasured(each, by_events=True).roofline(SLOW)) for each in (once, twice)]
+    assert told == [False, True]
+
+
+def test_on_a_processor_or_where_all_take_longer_nothing_is_said_of_launches() -> None:
+    on_cpu = remeasured(launched(quick=9e-6), by_events=False)
+    assert "launching" not in str(on_cpu.roofline(SLOW))
+    assert "launching" not in str(launched(quick=11e-6).roofline(SLOW))
+
+
+def test_in_ascii_what_was_measured_is_ascii() -> None:
+    report = remeasured(launched(quick=9e-6), energy=drew(400.0, "one").timing.energy)
+    text = as_text.render(report.roofline(replace(SLOW, tdp_w=70)), width=None, ascii_only=True)
+    assert text.isascii()
+    assert "more than its TDP of 70 W x time" in text
 
 
 def test_a_measured_column_is_refused_where_nothing_was_measured() -> None:

@@ -14,6 +14,7 @@ from torchcost.cost import Cost
 from torchcost.hardware.energy import TABLES, EnergyModel
 from torchcost.render import energy as as_energy, roofline as as_roofline, what_if as as_what_if
 from torchcost.report import Report
+from torchcost.timing import MeasuredEnergy, Timing
 from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 
@@ -114,6 +115,17 @@ def test_a_long_name_is_cut_and_no_figure_is() -> None:
     cut = as_energy.render(report([entry], [call]).energy(), width=60)
     assert tables(cut)[1][0].split()[-4:] == tables(whole)[1][0].split()[-4:]
     assert "…" in tables(cut)[1][0]
+
+
+@pytest.mark.parametrize(("other", "beside"), [("float32", "; 3.667 times the table's"), ("float64", "")])
+def test_what_meters_say_stands_beside_the_table(other: str, beside: str) -> None:
+    """A tera of additions at 0.9 pJ, beside which one in another dtype may have no price."""
+    calls = [record("", other_flops=10**12 - 1, dtype="float32"), record("", other_flops=1, dtype=other)]
+    energy = MeasuredEnergy(joules=3.3, seconds=0.05, runs=10, meters=("RAPL package-0", "RAPL package-1"))
+    timing = Timing(whole={}, modules=(), repeats=1, warmup=0, energy=energy)
+    text = as_energy.render(report([module("", "Net")], calls, timing=timing).energy(), width=None)
+    measured = "Measured energy 3.300 J a run (66.00 W) by RAPL package-0 + RAPL package-1, idle power included"
+    assert f"\n{measured}{beside}\n" in text
 
 
 # --- what if ---------------------------------------------------------------------------------------------------------

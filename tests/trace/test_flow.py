@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,8 @@ from torch import nn
 import torchcost
 from torchcost import Report
 from torchcost.examples import resnet18
+from torchcost.record import Record
+from torchcost.trace.flow import Flow, Touched
 
 N = 400
 """Bytes of a tensor of a hundred floats."""
@@ -155,3 +158,125 @@ def test_a_counter_without_an_end_keeps_no_chains() -> None:
     with torchcost.CostCounter() as counter:
         F.relu(torch.rand(3) + 1)
     assert counter.report.chains == ()
+
+
+# --- edges -----------------------------------------------------------------------------------------------------------
+
+
+def edges(model: nn.Module, *inputs: object, **options: object) -> set[tuple[str, tuple[str, ...], int, bool, int]]:
+    """The edges of a run, their calls by what ran; what the model was given has no writer."""
+    report = torchcost.count(model, inputs, **options)  # type: ignore[arg-type]
+    names = [record.target.removeprefix("aten.") for record in report.records]
+    return {
+        ("" if edge.writer is None else names[edge.writer], tuple(names[r] for r in edge.readers), *edge[2:])
+        for edge in report.edges
+    }
+
+
+def of_function(function: Callable[[torch.Tensor], object]) -> set[tuple[str, tuple[str, ...], int, bool, int]]:
+    return edges(Runs(function), torch.rand(100))
+
+
+def test_an_edge_leads_from_what_wrote_a_value_to_all_that_read_it() -> None:
+    def forked(x: torch.Tensor) -> torch.Tensor:
+        y = x + 1
+        return y.exp() * y.sum()
+
+    given, summed = ("", ("add",), N, False, 1), ("sum", ("mul",), 4, False, 1)
+    assert of_function(forked) == {
+        given,
+        ("add", ("exp", "sum"), N, False, 1),
+        ("exp", ("mul",), N, False, 1),
+        summed,
+    }
+
+
+def test_what_the_model_was_given_has_no_writer_and_weights_are_no_values() -> None:
+    layer = nn.Bilinear(4, 8, 2)
+    found = edges(layer, torch.rand(5, 4), torch.rand(5, 8))
+    assert found == {("", ("Bilinear",), 80, False, 1), ("", ("Bilinear",), 160, False, 1)}
+
+
+def test_what_the_model_gives_back_too_has_a_reader_that_nobody_knows() -> None:
+    def both(x: torch.Tensor) -> object:
+        y = x + 1
+        return {"inner": [y.view(10, 10)], "outer": y.exp()}
+
+    assert of_function(both) == {("", ("add",), N, False, 1), ("add", ("exp",), N, True, 1)}
+
+
+def test_a_view_and_a_dropout_in_eval_pass_a_value_on() -> None:
+    model = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Sigmoid())
+    assert ("ReLU", ("Sigmoid",), N, False, 1) in edges(model, torch.rand(1, 10, 10))
+
+
+def test_a_view_that_its_schema_does_not_declare_passes_a_value_on() -> None:
+    """A product of four dimensions ends in `_unsafe_view`."""
+
+    def scores(x: torch.Tensor) -> torch.Tensor:
+        return (x @ x.transpose(-2, -1)).softmax(-1)
+
+    found = edges(Runs(scores), torch.rand(1, 2, 5, 10))
+    assert ("bmm", ("_softmax",), 200, False, 1) in found
+    assert chains(Runs(scores), torch.rand(1, 2, 5, 10)) == [(["aten.bmm", "aten._softmax"], 200, 200)]
+
+
+def test_what_is_overwritten_is_a_new_value() -> None:
+    found = of_function(lambda x: (x + 1).mul_(2).exp())
+    assert found == {("", ("add",), N, False, 1), ("add", ("mul_",), N, False, 1), ("mul_", ("exp",), N, False, 1)}
+
+
+def test_equal_values_of_a_layer_that_runs_often_are_one_edge() -> None:
+    layer = nn.Sequential(nn.Linear(10, 10), nn.ReLU())
+    found = edges(nn.Sequential(layer, layer, layer), torch.rand(10, 10))
+    assert found == {
+        ("", ("Linear",), N, False, 1),
+        ("Linear", ("ReLU",), N, False, 3),
+        ("ReLU", ("Linear",), N, False, 2),
+    }
+
+
+def test_a_call_that_reads_a_value_twice_is_one_reader() -> None:
+    assert ("add", ("mul",), N, False, 1) in of_function(lambda x: (y := x + 1) * y)
+
+
+@pytest.mark.parametrize("execution", ["real", "fake"])
+def test_edges_are_the_same_on_fakes_and_in_a_saved_report(execution: str) -> None:
+    model, x = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)), torch.rand(1, 3, 8, 8)
+    report = torchcost.count(model, x, execution=execution, backward=True)  # type: ignore[arg-type]
+    assert report.edges == torchcost.count(model, x, execution="real", backward=True).edges
+    assert Report.from_dict(report.to_dict()).edges == report.edges
+
+
+def test_what_was_given_back_is_kept_in_a_saved_report() -> None:
+    report = torchcost.count(Runs(lambda x: ((y := x + 1), y.exp())), torch.rand(100))
+    assert [edge.returned for edge in Report.from_dict(report.to_dict()).edges] == [False, True]
+
+
+def test_edges_of_another_dtype_are_those_of_the_cast_model() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.GELU()), torch.rand(2, 4)
+    assert torchcost.count(model, x).cast("float64").edges == torchcost.count(model.double(), x.double()).edges
+
+
+def test_every_byte_read_is_of_a_value_or_a_weight() -> None:
+    """What a call reads beside weights are values that calls wrote, or the model was given."""
+    report = torchcost.count(resnet18(), torch.rand(1, 3, 32, 32))
+    given = Counter[int]()
+    for edge in report.edges:
+        given.update(dict.fromkeys(edge.readers, edge.nbytes * edge.times))
+    assert {place: record.cost.input_bytes_read * record.times for place, record in enumerate(report.records)} == given
+
+
+def test_two_parts_of_a_value_are_read_by_one_call() -> None:
+    flow = Flow()
+    for storages, made in (((), (7,)), ((7, 7), ())):
+        flow.ran(("", "forward", len(made)), Touched(storages, made, [N] * len(made)), 0)
+    calls = [Record(path="", target=name, phase="forward", cost=None, dtype="") for name in ("writes", "reads")]
+    (edge,) = flow.edges(calls, {("", "forward", 1): 0, ("", "forward", 0): 1})
+    assert (edge.writer, edge.readers, edge.only_reader) == (0, (1,), 1)
+
+
+def test_a_counter_without_an_end_keeps_no_edges() -> None:
+    with torchcost.CostCounter() as counter:
+        F.relu(torch.rand(3) + 1)
+    assert counter.report.edges == ()

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 import torchcost
 from torchcost import Repeats, Report
 from torchcost.errors import ConfigurationError, MeasurementError
-from torchcost.timing import Spread, Timing
+from torchcost.timing import ModuleTiming, Spread, Timing
 from torchcost.trace import environment
 from torchcost.trace.attribution import Attribution
 from torchcost.trace.inputs import unpack
@@ -273,6 +273,38 @@ def test_milliseconds_of_events_are_seconds_of_a_report() -> None:
     backend = Backend()
     timing = timed(nn.Identity(), EventTimer(backend, torch.device("cuda:1")))
     assert timing.whole["forward"].median == 0.001
+
+
+def test_a_call_that_is_over_before_the_next_is_sent_is_short_by_events_alone() -> None:
+    class Thousands(Backend):
+        """A thousandth of a millisecond from one event to the next."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            slow = self.Event
+            self.Event = type(
+                "Event", (slow,), {"elapsed_time": lambda start, end: slow.elapsed_time(start, end) / 1000}
+            )
+
+    model = nn.Sequential(nn.Identity(), nn.Sequential(*(nn.Identity() for _ in range(12))))
+    calls = dict.fromkeys(("", "0", "1"), 1)
+    by_events = timed(model, EventTimer(Thousands(), torch.device("cuda:1")))
+    assert by_events.short(calls) == ["", "0"]  # "1" has 13 µs between its children
+    assert by_events.short(calls | {"1": 2}) == ["", "0", "1"]
+    assert by_events.short({"0": 1}) == ["0"]
+    assert timed(model, Clock()).short(calls) == []
+
+
+@pytest.mark.parametrize(("microseconds", "calls", "short"), [(9, 1, True), (11, 1, False), (19, 2, True)])
+@pytest.mark.parametrize("again", [0, 4])
+def test_a_call_is_short_by_what_it_and_its_recomputation_take(
+    microseconds: int, again: int, calls: int, short: bool
+) -> None:
+    took = {"forward": microseconds - again, "recompute": again, "backward": 100}
+    spreads = {phase: Spread(median=part * 1e-6, lower=0, upper=1) for phase, part in took.items()}
+    modules = (ModuleTiming(path="0", phase=phase, own=part, total=part) for phase, part in spreads.items())  # type: ignore[arg-type]
+    timing = Timing(whole={}, modules=tuple(modules), repeats=1, warmup=0, by_events=True)
+    assert timing.short({"0": calls}) == ["0"] * short
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

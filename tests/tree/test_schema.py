@@ -17,6 +17,7 @@ from tests.tree.builders import chain, record, report, samples, stack
 from torchcost.cost import FIELDS, RULES
 from torchcost.errors import ReportError
 from torchcost.report import Report
+from torchcost.timing import MeasuredEnergy, Timing
 from torchcost.tree import schema
 from torchcost.tree.schema import SCHEMA
 
@@ -118,6 +119,16 @@ def test_a_part_of_the_wrong_kind_is_damage(part: str, damage: object) -> None:
         Report.from_dict({**stack().to_dict(), part: damage})
 
 
+@pytest.mark.parametrize(
+    "damage", [{"writer": "0"}, {"writer": -1}, {"readers": ["1"]}, {"nbytes": 1.5}, {"times": None}]
+)
+def test_an_edge_that_is_none_is_damage(damage: dict[str, object]) -> None:
+    edge = {"writer": 0, "readers": [1], "nbytes": 4, "returned": False, "times": 1}
+    assert Report.from_dict({**stack().to_dict(), "edges": [edge]})
+    with pytest.raises(ReportError, match="The report is damaged"):
+        Report.from_dict({**stack().to_dict(), "edges": [edge | damage]})
+
+
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(DOCUMENT)
     assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
@@ -127,7 +138,7 @@ def test_the_schema_is_one() -> None:
 
 def test_the_schema_lets_nothing_else_in() -> None:
     objects = [DOCUMENT, *(part for part in DOCUMENT["$defs"].values() if "properties" in part)]
-    assert len(objects) == 9
+    assert len(objects) == 10
     assert all(part["additionalProperties"] is False for part in objects)
 
 
@@ -141,6 +152,31 @@ def test_a_measured_report_is_of_the_schema() -> None:
     model = nn.Sequential(*layers)
     model(torch.rand(1, 3, 6, 6))
     valid(torchcost.count(model, torch.rand(2, 3, 6, 6), mode="train", backward=True).to_dict())
+
+
+def timed(**changes: object) -> Report:
+    energy = MeasuredEnergy(joules=1.5, seconds=0.25, runs=8, meters=("RAPL package-0", "RAPL package-1"))
+    timing = Timing(whole={}, modules=(), repeats=1, warmup=0, **{"energy": energy, "by_events": True, **changes})
+    return report(timing=timing)
+
+
+@pytest.mark.parametrize("before", [timed(), timed(energy=None), timed(by_events=False)])
+def test_what_was_measured_of_a_run_comes_back_and_is_of_the_schema(before: Report) -> None:
+    data = json.loads(json.dumps(before.to_dict()))
+    valid(data)
+    assert Report.from_dict(data) == before
+
+
+@pytest.mark.parametrize(
+    "damage", [{"joules": 0}, {"joules": True}, {"seconds": "1"}, {"runs": -1}, {"meters": [1]}], ids=str
+)
+def test_an_energy_that_is_none_is_damage(damage: dict[str, object]) -> None:
+    data = timed().to_dict()
+    data["timing"]["energy"] |= damage
+    with pytest.raises(ReportError, match="The report is damaged"):
+        Report.from_dict(data)
+    with pytest.raises(jsonschema.ValidationError):
+        valid(data)
 
 
 @pytest.mark.parametrize(

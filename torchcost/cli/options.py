@@ -71,6 +71,23 @@ _TIMED = click.option("--measure", is_flag=True, help="Run the model for real, a
 _SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 """What people type for a dtype."""
 
+_DTYPE = click.option(
+    "--dtype",
+    type=click.Choice([*_SHORT.values(), *_SHORT]),
+    callback=lambda context, parameter, value: _SHORT.get(value, value),
+    help="Cast the model and its floating inputs [as it is built].",
+)
+
+_DTYPES = click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=click.Choice([*_SHORT.values(), *_SHORT]),
+    callback=lambda context, parameter, values: tuple(dict.fromkeys(_SHORT.get(value, value) for value in values)),
+    help="Cast the model and its floating inputs, or the figures of a saved report [as it is built]. Of several the "
+    "first has the table, all are plotted, on each device.",
+)
+
 _MEASURING = (
     click.option(
         "--input",
@@ -98,12 +115,7 @@ _MEASURING = (
         help="Compute shapes only (fake), or numbers too (real); auto is fake where the model allows it.",
     ),
     _BUILT_ON,
-    click.option(
-        "--dtype",
-        type=click.Choice([*_SHORT.values(), *_SHORT]),
-        callback=lambda context, parameter, value: _SHORT.get(value, value),
-        help="Cast the model and its floating inputs [as it is built].",
-    ),
+    _DTYPE,
     click.option("--strict", is_flag=True, help="Fail if anything has no counting rule."),
     verbose,
 )
@@ -120,9 +132,12 @@ def measuring(command: Callable[..., Any]) -> Any:
 
 
 def measuring_for_a_device(command: Callable[..., Any]) -> Any:
-    """The measuring options, and that of times, but for where the model is built: the device is that asked about."""
-    fields = [name for name in Request.__dataclass_fields__ if name != "device"]
-    options = [option for option in _MEASURING if option is not _BUILT_ON]
+    """The measuring options, and that of times, but for where the model is built: the device is that asked about.
+
+    The command gets several `dtypes` beside its request.
+    """
+    fields = [name for name in Request.__dataclass_fields__ if name not in ("device", "dtype")]
+    options = [_DTYPES if option is _DTYPE else option for option in _MEASURING if option is not _BUILT_ON]
     return _collected(command, [*options, _TIMED], fields)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import get_args
 
 import click
 
 from torchcost.cli import console
+from torchcost.cli.formats import form_of, format_option, look_of, refuse_unused, say_notes
 from torchcost.cli.options import (
     HELP_NAMES,
     MODEL_HELP,
@@ -19,14 +21,15 @@ from torchcost.cli.options import (
 )
 from torchcost.cli.reports import report_of
 from torchcost.cli.request import Request
-from torchcost.cli.viewing import drawn_for, viewing
+from torchcost.cli.viewing import viewing
 from torchcost.errors import ConfigurationError
 from torchcost.hardware.calibration import Calibration
 from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import TABLES, EnergyModel, EnergyTable
-from torchcost.hardware.roofline import Fusion
+from torchcost.hardware.roofline import Fusion, RooflineModel
 from torchcost.hardware.saved import is_measured, resolve
-from torchcost.render import roofline as as_text, roofline_figure, roofline_plot
+from torchcost.render import advice as as_advice, roofline as as_text, roofline_figure, roofline_forms, roofline_plot
+from torchcost.report import Report
 from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
 
@@ -57,23 +60,32 @@ __all__ = ["roofline"]
     help="Run what works element by element in the kernel of what it follows, as a compiler may do it [none].",
 )
 @click.option("--energy", metavar="TABLE", help=f"Show the energy of each module by a table: {', '.join(TABLES)}.")
+@click.option(
+    "--advise",
+    is_flag=True,
+    help=f"Say below the table what could save time: the {as_advice.MOST_FINDINGS} best, or as many as --top says.",
+)
 @click.option("--plot", is_flag=True, help="Plot the rooflines below the table.")
 @click.option("--plot-to", "picture", metavar="FILE", help="Write the plot as a picture: .png, .svg or .pdf.")
 @measuring_for_a_device
 @viewing(as_text.COLUMNS, on_device=True)
+@format_option
 @click.option("-o", "--output", metavar="FILE", help="Write to a file; - is standard output.")
 @width_option()
 @color_option
 def roofline(
     request: Request,
+    dtypes: tuple[str, ...],
     view: View,
     units: str,
+    form: str | None,
     names: tuple[str, ...],
     file: str | None,
     cores: int | None,
     tf32: bool,
     fusion: Fusion,
     energy: str | None,
+    advise: bool,
     plot: bool,
     picture: str | None,
     output: str | None,
@@ -84,26 +96,59 @@ def roofline(
     devices = [_found(name, cores=cores, file=file) for name in names]
     _refuse_unused(names, cores=cores, file=file)
     output = None if output == console.STDOUT else output
+    form = form or form_of(output)
+    refuse_unused(form, of_text=("advise", "plot"))
     _check(output, picture)
     table = EnergyTable.find(energy) if energy is not None else None
     _check_columns(view, request, devices[0], table)
-    report = report_of(replace(request, execution="real") if request.measure and not request.is_saved else request)
-    model, *beside = (report.roofline(device, tf32=tf32, fusion=fusion) for device in devices)
-    spent = EnergyModel(report, table) if table is not None else None
-    shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(model, spent))
-    look = drawn_for(width, color, output)
-    text = as_text.render(
-        model,
-        shown,
-        units=units,  # type: ignore[arg-type]
-        energy=spent,
-        beside=beside,
-        **look,
-    )
+    reports = list(_reports(request, dtypes))
+    models = [report.roofline(device, tf32=tf32, fusion=fusion) for device in devices for report in reports]
+    pairs = [(model, EnergyModel(model.summary, table) if table is not None else None) for model in models]
+    _say_notes(models, shown=form == "text" and output is None)
+    shown = view if is_typed("columns") else replace(view, columns=as_text.columns_of(*pairs[0]))
+    look = look_of(form, width, color, output)
+    text = roofline_forms.render(form, pairs, shown, units=units, **look)  # type: ignore[arg-type]
     if picture is not None:
-        model.plot(picture, beside=beside)
-    drawing = f"\n\n{roofline_plot.render([model, *beside], **look)}" if plot else ""
-    console.write(text + drawing, output)
+        models[0].plot(picture, beside=models[1:])
+    advice = reports[0].advise(devices[0], tf32=tf32) if advise else None
+    most = view.top or as_advice.MOST_FINDINGS
+    told = f"\n\n{as_advice.render(advice, most=most, below_table=True, **look)}" if advice is not None else ""
+    drawing = f"\n\n{roofline_plot.render(models, **look)}" if plot else ""
+    console.write(text + told + drawing, output)
+
+
+def _reports(request: Request, dtypes: tuple[str, ...]) -> Iterator[Report]:
+    """The report in each dtype: a model runs in each, where it may do other work, and a saved report is cast."""
+    if request.is_saved:
+        saved = report_of(request)
+        yield from [_cast(saved, name, request.model) for name in dtypes] or [saved]
+        return
+    heard: dict[str, None] = {}
+    for dtype in dtypes or (None,):
+        execution = "real" if request.measure else request.execution
+        yield report_of(replace(request, dtype=dtype, execution=execution), tell=lambda note: _say_once(note, heard))
+
+
+def _cast(saved: Report, dtype: str, name: str) -> Report:
+    report = saved.cast(dtype)
+    if report != saved:
+        times = "; its times stay those that were measured" if saved.timing is not None else ""
+        console.note(f"{name} was not run in {dtype}: what is floating in it is taken as if it had been cast{times}")
+    return report
+
+
+def _say_once(note: str, heard: dict[str, None]) -> None:
+    if note not in heard:
+        console.note(note)
+    heard[note] = None
+
+
+def _say_notes(models: Sequence[RooflineModel], *, shown: bool) -> None:
+    """What was not counted and what the times lack; not again where the table on the screen says it."""
+    say_notes(models[0].summary, shown=shown)
+    for model in models[1:] if shown else models:
+        for caution in as_text.cautions(model):
+            console.warning(f"{model.device.name}: {caution}")
 
 
 def _found(name: str, *, cores: int | None, file: str | None) -> Device | Calibration:

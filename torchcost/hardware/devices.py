@@ -141,11 +141,14 @@ class Device:
 
     def confidence(self, figure: str) -> str:
         """The grade of a figure by its name in devices.toml: "bandwidth_gb_per_s", "vector.int8"; "" if it has none."""
-        for name in (figure, figure.partition(".")[0]):  # one figure's own grade goes before its table's
-            for source in self.sources:
-                if name in source.figures:
-                    return source.confidence
-        return ""
+        return next((source.confidence for source in self.sources_of(figure)), "")
+
+    def sources_of(self, figure: str) -> tuple[Source, ...]:
+        """Where a figure comes from, by its name in devices.toml: its own sources go before those of its table."""
+        for name in (figure, figure.partition(".")[0]):
+            if found := tuple(source for source in self.sources if name in source.figures):
+                return found
+        return ()
 
 
 def known(file: str | PathLike[str] | None = None) -> Iterator[Device]:

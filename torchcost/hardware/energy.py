@@ -307,6 +307,18 @@ class EnergyModel:
         return self.total.compute_share
 
     @property
+    def measured_joules(self) -> float | None:
+        """What the run drew by the meters of the machine that it was timed on; None where none was read."""
+        return None if self.summary.timing is None else self.summary.timing.joules
+
+    @property
+    def measured_ratio(self) -> float | None:
+        """How many times the table's figure was drawn; None without either or where the table's lacks some."""
+        if self.measured_joules is None or not self.joules or self.total.lacking:
+            return None
+        return self.measured_joules / self.joules
+
+    @property
     def unpriced(self) -> tuple[Charge, ...]:
         """What was done and has no figure in the table."""
         return tuple(charge for charge in self.charges if charge.pj is None)

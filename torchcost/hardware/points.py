@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torchcost.cost import Cost
 from torchcost.hardware.devices import Peak
 from torchcost.hardware.roofline import Kernel, RooflineModel
 
@@ -101,9 +100,7 @@ def ceiling(model: RooflineModel) -> Peak | None:
     """The peak in the dtype of most products; without products that of most other work; None where it is not known."""
     if model.main_dtype:
         return model.peak
-    records = [record for record in model.summary.records if record.total is not None and record.dtype]
-    busiest = max(records, key=lambda record: (record.total or Cost()).flops, default=None)
-    return model.device.peak(busiest.dtype, "vector") if busiest is not None else None
+    return model.device.peak(model.dtype, "vector")
 
 
 # --- kernels ---------------------------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from operator import add
-from typing import Literal, get_args
+from operator import add, itemgetter
+from typing import Literal, TypeVar, get_args
 
 from torchcost.cost import Cost
 from torchcost.errors import ConfigurationError, MeasurementError, UnknownDeviceError
@@ -19,10 +19,15 @@ from torchcost.timing import Timing
 from torchcost.tree.bound import Bound, Wall
 from torchcost.tree.summary import Summary
 
-__all__ = ["Fusion", "Kernel", "Leaf", "RooflineModel", "Utilisation", "level_of"]
+__all__ = ["Fusion", "Kernel", "Leaf", "Limit", "RooflineModel", "Utilisation", "level_of"]
+
+Name = TypeVar("Name", bound=str)
 
 Fusion = Literal["none", "pointwise"]
 """Whether calls that work element by element run in the kernel of what they follow."""
+
+Limit = Unit | Literal["memory"]
+"""What work waits for: the units that do its arithmetic, or memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +64,14 @@ class Kernel:
     """What runs as one, `times` over: a call, or a chain of calls whose intermediates stay on the chip.
 
     `members` are the places of its leaves, `cost` their work and `access_bytes` what is left of their traffic; `bound`
-    is of one run.
+    is of one run, and `limit` what takes longest in it.
     """
 
     members: tuple[int, ...]
     cost: Cost | None
     access_bytes: int
     bound: Bound
+    limit: Limit
     times: int
 
 
@@ -117,19 +123,19 @@ class RooflineModel:
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
         """Every distinct call, in the order in which each first ran."""
-        return tuple(map(self._leaf, self.summary.records))
+        return tuple(map(self.leaf, self.summary.records))
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """What runs apart: chains where they are fused, and every call that is in none."""
         alone, found = [leaf.record.times for leaf in self.leaves], list[Kernel]()
         for chain in self.summary.chains if self.fusion == "pointwise" else ():
-            found.append(self._kernel(chain.members, chain.times, saved_bytes=chain.saved_bytes))
+            found.append(self.kernel(chain.members, chain.times, saved_bytes=chain.saved_bytes))
             for member in chain.members:
                 alone[member] -= chain.times
-        return (*found, *(self._kernel((place,), times) for place, times in enumerate(alone) if times))
+        return (*found, *(self.kernel((place,), times) for place, times in enumerate(alone) if times))
 
-    def _kernel(self, members: tuple[int, ...], times: int, *, saved_bytes: int = 0) -> Kernel:
+    def kernel(self, members: tuple[int, ...], times: int = 1, *, saved_bytes: int = 0) -> Kernel:
         """A kernel that does the work of its leaves; units run side by side over all of it."""
         leaves = [self.leaves[member] for member in members]
         known = [leaf.record.cost for leaf in leaves if leaf.record.cost is not None]
@@ -146,6 +152,7 @@ class RooflineModel:
             cost=cost if known else None,
             access_bytes=moved,
             bound=Bound(**{f"{met}_seconds": max(compute, memory)}, lacking=lacking),
+            limit=max(busy.items(), key=itemgetter(1))[0] if met == "compute" else "memory",
             times=times,
         )
 
@@ -153,13 +160,28 @@ class RooflineModel:
     def own(self) -> dict[str, Bound]:
         """The bound of each module's own calls, by path; of a kernel that several share, by their parts of it."""
         bounds = dict.fromkeys(self.summary, Bound())
+        for leaf, bound in self._parts():
+            bounds[self.summary.owner(leaf.record)] += bound
+        return bounds
+
+    @cached_property
+    def seconds_by_dtype(self) -> dict[str, float]:
+        """The least time by the dtype that calls compute in, the longest first; what takes none is left out."""
+        return _longest_first((leaf.record.dtype, bound.seconds) for leaf, bound in self._parts())
+
+    @cached_property
+    def seconds_by_unit(self) -> dict[Limit, float]:
+        """The least time by what kernels wait for, matrix or vector units or memory, the longest first."""
+        return _longest_first((kernel.limit, kernel.bound.seconds * kernel.times) for kernel in self.kernels)
+
+    def _parts(self) -> Iterator[tuple[Leaf, Bound]]:
+        """Leaves with their parts of the kernels that they run in, over all runs of these."""
         for kernel in self.kernels:
             leaves = [self.leaves[member] for member in kernel.members]
             apart = sum(leaf.seconds for leaf in leaves)
             for leaf in leaves:
                 part = leaf.seconds / apart if apart else 1 / len(leaves)
-                bounds[self.summary.owner(leaf.record)] += kernel.bound * (part * kernel.times)
-        return bounds
+                yield leaf, kernel.bound * (part * kernel.times)
 
     @cached_property
     def total(self) -> Bound:
@@ -201,6 +223,15 @@ class RooflineModel:
         """The dtype that most MACs are computed in; empty where there are none."""
         by_dtype = self.summary.macs_by_dtype
         return max(by_dtype, key=lambda dtype: by_dtype[dtype]) if by_dtype else ""
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of most products, or where there are none of most other work; empty where nothing computes."""
+        return self.main_dtype or next(iter(_longest_first(self._flops_by_dtype())), "")
+
+    def _flops_by_dtype(self) -> Iterator[tuple[str, float]]:
+        known = ((record.dtype, record.total) for record in self.summary.records if record.dtype)
+        yield from ((dtype, float(total.flops)) for dtype, total in known if total is not None)
 
     @property
     def attainable_flop_per_s(self) -> float | None:
@@ -249,7 +280,8 @@ class RooflineModel:
         lacking = (leaf for leaf in self.leaves if leaf.record.cost is not None and leaf.unit_seconds is None)
         return tuple(dict.fromkeys(leaf.record.dtype for leaf in lacking))
 
-    def _leaf(self, record: Record) -> Leaf:
+    def leaf(self, record: Record) -> Leaf:
+        """What a call takes here at least, be it of the report or as it might be."""
         cost = record.cost or Cost()
         level = level_of(self.device, cost.access_bytes)
         bandwidth = level.bandwidth_bytes_per_s if self.cached and level is not None else self._bandwidth
@@ -260,17 +292,34 @@ class RooflineModel:
             level=level.name if level is not None else "",
         )
 
+    @property
+    def peaks(self) -> tuple[Peak, ...]:
+        """The ceilings that the run's work stands under, each once."""
+        known = ((leaf.record.cost, leaf.record.dtype) for leaf in self.leaves)
+        met = (peak for cost, dtype in known if cost is not None for _, peak in self._work(cost, dtype))
+        return tuple(dict.fromkeys(peak for peak in met if peak is not None))
+
     def _unit_seconds(self, cost: Cost, dtype: str) -> dict[Unit, float] | None:
         """How long each unit is busy with a call at least; None where the device has no figure for its dtype."""
         busy: dict[Unit, float] = {}
-        work: tuple[tuple[int, Unit], ...] = (2 * cost.macs, "matrix"), (cost.other_flops, "vector")
-        for flops, unit in work:
-            if not flops:
-                continue
-            if (peak := self.device.peak(dtype, unit, tf32=self.tf32)) is None:
+        for flops, peak in self._work(cost, dtype):
+            if peak is None:
                 return None
             busy[peak.unit] = busy.get(peak.unit, 0.0) + flops / peak.flop_per_s
         return busy
+
+    def _work(self, cost: Cost, dtype: str) -> Iterator[tuple[int, Peak | None]]:
+        """The FLOPs of products and of all other work, if there are any, and the ceiling of each."""
+        work: tuple[tuple[int, Unit], ...] = (2 * cost.macs, "matrix"), (cost.other_flops, "vector")
+        yield from ((flops, self.device.peak(dtype, unit, tf32=self.tf32)) for flops, unit in work if flops)
+
+
+def _longest_first(parts: Iterable[tuple[Name, float]]) -> dict[Name, float]:
+    """The sums by name, the largest first, without those that are nothing."""
+    sums: dict[Name, float] = {}
+    for name, part in parts:
+        sums[name] = sums.get(name, 0.0) + part
+    return {name: part for name, part in sorted(sums.items(), key=itemgetter(1), reverse=True) if part}
 
 
 def _is_called(device: Device, name: str) -> bool:

@@ -11,8 +11,9 @@ from torchcost.render import text
 from torchcost.render.cells import AT_LEAST
 from torchcost.render.drawing import ENDLESS, laid_out
 from torchcost.render.signs import safe_for
+from torchcost.timing import MeasuredEnergy
 
-__all__ = ["MOST_MODULES", "basis", "in_short", "lacking", "memory_size", "render", "spent"]
+__all__ = ["MOST_MODULES", "basis", "drawn", "in_short", "lacking", "memory_size", "render", "spent"]
 
 MOST_MODULES = 10
 """How many modules are listed; the others are one row."""
@@ -84,7 +85,7 @@ def spent(amount: Spent) -> str:
 
 def _below(model: EnergyModel) -> Iterator[str]:
     table = model.table
-    yield from (in_short(model), basis(table), *_memories(model), f"Source: {table.source}")
+    yield from (in_short(model), basis(table), *_measured(model), *_memories(model), f"Source: {table.source}")
     if table.recalled:
         yield f"Recalled, no text was found: {', '.join(table.recalled)}"
     if table.note:
@@ -103,6 +104,20 @@ def in_short(model: EnergyModel) -> str:
 def basis(table: EnergyTable) -> str:
     """What an energy is and is not."""
     return f"Energy by {table.name} ({table.node}): relative, not a measurement"
+
+
+def _measured(model: EnergyModel) -> Iterator[str]:
+    """What meters say, and how far it is from the table's."""
+    timing, ratio = model.summary.timing, model.measured_ratio
+    if timing is not None and timing.energy is not None:
+        beside = f"; {scale.ratio(ratio)} times the table's" if ratio is not None else ""
+        yield f"{drawn(timing.energy)}{beside}"
+
+
+def drawn(energy: MeasuredEnergy) -> str:
+    """What a run drew by meters, and what else is in it."""
+    figures = f"{scale.joules(energy.joules)} a run ({scale.watts(energy.watts)})"
+    return f"Measured energy {figures} by {' + '.join(energy.meters)}, idle power included"
 
 
 def _memories(model: EnergyModel) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 
 from torchcost.render.cells import cell, header
@@ -15,10 +15,16 @@ from torchcost.units import Units
 __all__ = ["render"]
 
 
-def render(summary: Summary, view: View | None = None, *, units: Units = "auto") -> str:
-    """A table of a view, and below it the totals in words, all in ASCII; names from the model are escaped."""
+def render(
+    summary: Summary, view: View | None = None, *, units: Units = "auto", below: Iterable[str] | None = None
+) -> str:
+    """A table of a view, and below it the totals in words, all in ASCII; names from the model are escaped.
+
+    `below` are other lines in their place.
+    """
     view = view if view is not None else View()
     columns = "".join(f"<th{_side(name)}>{escape(header(name, units))}</th>" for name in view.columns)
+    remarks = footer(summary, units=units) if below is None else below
     lines = (
         '<table class="torchcost">',
         f'<thead><tr><th style="text-align:left">Module (type)</th>{columns}</tr></thead>',
@@ -27,7 +33,7 @@ def render(summary: Summary, view: View | None = None, *, units: Units = "auto")
         "</tbody>",
         "</table>",
         '<ul class="torchcost">',
-        *(f"<li>{escape(line.strip())}</li>" for line in footer(summary, units=units)),
+        *(f"<li>{escape(line.strip())}</li>" for line in remarks),
         "</ul>",
     )
     return "\n".join(lines).encode("ascii", "xmlcharrefreplace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from torchcost.render.cells import cell, header
 from torchcost.render.signs import ascii_only as as_ascii
@@ -17,14 +18,25 @@ __all__ = ["render"]
 _SPECIAL = re.compile(r"([\\|`<>*_\[\]&~$])")
 
 
-def render(summary: Summary, view: View | None = None, *, units: Units = "auto", ascii_only: bool = False) -> str:
-    """A pipe table of a view, and below it the totals in words; names from the model are escaped."""
+def render(
+    summary: Summary,
+    view: View | None = None,
+    *,
+    units: Units = "auto",
+    ascii_only: bool = False,
+    below: Iterable[str] | None = None,
+) -> str:
+    """A pipe table of a view, and below it the totals in words; names from the model are escaped.
+
+    `below` are other lines in their place.
+    """
     view = view if view is not None else View()
     headers = ["Module (type)", *(header(name, units) for name in view.columns)]
     rules = [":--", *(":--" if COLUMNS[name].kind == "text" else "--:" for name in view.columns)]
     lines = [headers, rules, *(_cells(line, view, units) for line in rows(summary, view))]
     table = (f"| {' | '.join(line)} |" for line in lines)
-    text = [*table, "", *(f"- {escape(line.strip())}" for line in footer(summary, units=units))]
+    remarks = footer(summary, units=units) if below is None else below
+    text = [*table, "", *(f"- {escape(line.strip())}" for line in remarks)]
     return "\n".join(map(as_ascii, text) if ascii_only else text)
 
 

@@ -11,6 +11,7 @@ from torchcost import units as scale
 from torchcost.errors import ConfigurationError
 from torchcost.hardware.points import Point, Roof, ceiling, measured, points, roofs
 from torchcost.hardware.roofline import RooflineModel
+from torchcost.render.roofline import computed_in
 from torchcost.render.roofline_plot import decades, named
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _draw(axes: Axes, model: RooflineModel, *, color: str, span: tuple[float, fl
     _circles(axes, points(model), color=color)
     if reached := measured(model):
         places = ([point.intensity for point in reached], [point.flop_per_s for point in reached])
-        axes.scatter(*places, color=color, marker="x", label=f"measured on {model.device.name}", zorder=3)
+        axes.scatter(*places, color=color, marker="x", label=f"measured on {_device(model)}", zorder=3)
 
 
 def _corners(roof: Roof, span: tuple[float, float]) -> list[tuple[float, float]]:
@@ -98,10 +99,14 @@ def _corners(roof: Roof, span: tuple[float, float]) -> list[tuple[float, float]]
 
 def _label(model: RooflineModel) -> str:
     """The device, the dtype of its ceiling and the ridge."""
-    peak = ceiling(model)
-    dtype = f" in {peak.dtype}" if peak is not None else ""
     ridge = f", ridge at {scale.ratio(model.ridge)} FLOP/B" if model.ridge is not None else ""
-    return f"{model.device.name}{dtype}{ridge}"
+    return f"{_device(model)}{ridge}"
+
+
+def _device(model: RooflineModel) -> str:
+    peak = ceiling(model)
+    dtype = f" in {computed_in(model, peak)}" if peak is not None else ""
+    return f"{model.device.name}{dtype}"
 
 
 def _circles(axes: Axes, drawn: Sequence[Point], *, color: str) -> None:

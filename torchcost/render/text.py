@@ -19,7 +19,7 @@ from torchcost.tree.summary import Summary
 from torchcost.tree.views import Row, View, rows
 from torchcost.units import Units
 
-__all__ = ["footer", "not_counted", "render"]
+__all__ = ["footer", "not_counted", "remarks", "render"]
 
 WIDTH = 100
 
@@ -165,7 +165,7 @@ def _wrap(line: str, width: int) -> list[str]:
 
 def footer(summary: Summary, *, units: Units = "auto") -> Iterator[str]:
     """The totals in words, the counting rules' id, and what was not counted, for every form that people read."""
-    yield from (*_totals(summary, units), *_traffic(summary, units), *_coverage(summary), *_remarks(summary))
+    yield from (*_totals(summary, units), *_traffic(summary, units), *_coverage(summary), *remarks(summary))
 
 
 def _totals(summary: Summary, units: Units) -> Iterator[str]:
@@ -235,7 +235,8 @@ def _floor_percent(share: float) -> str:
     return "100%" if share == 1.0 else f"{min(share * 100, 99.99):.2f}%"
 
 
-def _remarks(summary: Summary) -> Iterator[str]:
+def remarks(summary: Summary) -> Iterator[str]:
+    """Whether the run ended, and the notes on it."""
     if not summary.complete:
         yield "Incomplete: an exception ended the run; what ran until then is counted"
     yield from (f"Note: {note}" for note in summary.notes)

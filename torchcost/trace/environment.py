@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["cache_bytes", "caches_of", "device_name", "environment_of", "processor_caches"]
+__all__ = ["cache_bytes", "caches_of", "device_name", "environment_of", "nvml", "processor_caches"]
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _SIZE = re.compile(r"(\d+)([KMG]?)")
@@ -46,16 +46,25 @@ def _of_accelerator(device: torch.device) -> Iterator[tuple[str, str]]:
     with suppress(Exception):  # needs nvidia-ml-py and a driver that answers
         yield "clock", f"{torch.cuda.clock_rate(device)} MHz"
         yield "temperature", f"{torch.cuda.temperature(device)} °C"
-        yield "power limit", f"{_power_limit(device)} W"
+        if (found := nvml(device)) is not None:
+            library, handle = found
+            yield "power limit", f"{library.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000} W"
 
 
-def _power_limit(device: torch.device) -> float:
-    import pynvml  # type: ignore[import-untyped,import-not-found,unused-ignore]
+def nvml(device: torch.device) -> tuple[Any, Any] | None:
+    """NVIDIA's management library and its handle of a device; None without nvidia-ml-py or a driver that answers.
 
-    pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(device.index or 0)
-    milliwatts: int = pynvml.nvmlDeviceGetEnforcedPowerLimit(handle)
-    return milliwatts / 1000
+    Found by what is written on the board: the library numbers all that there are, torch those that it may see.
+    """
+    try:
+        import pynvml  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+    except pynvml.NVMLError:
+        return None
 
 
 def device_name(device: torch.device) -> str:

@@ -27,9 +27,10 @@ from torchcost.trace.flow import Flow
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.journal import Journal
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
+from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
-from torchcost.trace.timing import Repeats, time_runs
+from torchcost.trace.timing import Repeats, device_of_work, time_runs
 from torchcost.trace.tracer import Tracer, owners
 from torchcost.trace.untouched.state import modes_set, rng_preserved, state_preserved
 from torchcost.trace.untouched.tensors import Protected
@@ -109,6 +110,7 @@ def _timed(model: nn.Module, inputs: Arguments, run: Run, protected: Protected) 
         clear_grads=protected.clear_grads,
         owners=partial(owners, model),
         repeats=run.timing,
+        meter=meter_for(device_of_work(model, inputs)),
     )
 
 
@@ -150,7 +152,9 @@ def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None
         with ExitStack() as stack:
             stack.enter_context(torch.enable_grad() if run.backward else torch.no_grad())
             stack.enter_context(tracer)
+            tracer.given(inputs.tensors())
             output = model(*inputs.args, **inputs.kwargs)
+            tracer.returned(output)
             if run.backward:
                 _run_backward(output, tracer, run.backward)
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from threading import Lock
 from typing import Any
@@ -17,11 +17,12 @@ from torchcost.handlers.costing import cost_of, work_of
 from torchcost.handlers.registry import find_handler
 from torchcost.handlers.rule import Rule
 from torchcost.handlers.work import Work
-from torchcost.record import RULE_FAILED, Chain, Record, place
+from torchcost.record import RULE_FAILED, Chain, Edge, Record, place
 from torchcost.timing import Phase
 from torchcost.trace import prices
 from torchcost.trace.flow import Flow, Touched
 from torchcost.trace.journal import Journal
+from torchcost.trace.plain import PLAIN
 from torchcost.trace.signature import Signed, signed_by_shapes
 from torchcost.trace.untouched.tensors import gives_new
 
@@ -57,7 +58,7 @@ class Recorder:
         """Adds an operator that ran, by its rule, and gives what it is known by."""
         rule = self._rule(operator)
         if rule is not None and rule.handler is None:
-            self.made_unpriced(operator, output)
+            self.made_unpriced(operator, output, args)
             return None
         call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
         known_by = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
@@ -71,11 +72,18 @@ class Recorder:
             self._rules[operator] = find_handler(operator) or borrowed_rule(operator)
         return self._rules[operator]
 
-    def made_unpriced(self, operator: Any, output: object) -> None:
-        """An operator that is not counted ran: what it made is not what stood at the same address before."""
-        if self._flow is not None and (gives_new(operator) or operator in _LIFTED):
-            with self._lock:
-                self._flow.forget(map(storage_id, tensors_in(output)))
+    def made_unpriced(self, operator: Any, output: object, args: tuple[Any, ...] = ()) -> None:
+        """An operator that is not counted ran: what it made is not what stood at the same address before.
+
+        A view that its schema does not declare, as `_unsafe_view`, made nothing.
+        """
+        if self._flow is None or not (gives_new(operator) or operator in _LIFTED):
+            return
+        made = set(map(storage_id, tensors_in(output)))
+        if operator not in _LIFTED:
+            made.difference_update(map(storage_id, tensors_in(args)))
+        with self._lock:
+            self._flow.forget(made)
 
     def add(self, price: Record, touched: Touched = _NOTHING, *, path: str, phase: Phase) -> None:
         """One call of this price ran in a module, and touched such storages."""
@@ -96,7 +104,30 @@ class Recorder:
         if self._flow is None:
             return ()
         with self._lock:
-            return self._flow.chains(records, {place: number for number, place in enumerate(self._times)})
+            return self._flow.chains(records, self._numbers())
+
+    def edges(self, records: Sequence[Record]) -> tuple[Edge, ...]:
+        """Which of the records read what whom wrote; none where the flow was not kept."""
+        if self._flow is None:
+            return ()
+        with self._lock:
+            return self._flow.edges(records, self._numbers())
+
+    def _numbers(self) -> dict[tuple[str, Phase, int], int]:
+        """Where each record stands."""
+        return {place: number for number, place in enumerate(self._times)}
+
+    def given(self, tensors: Iterable[torch.Tensor]) -> None:
+        """What the model is called with."""
+        if self._flow is not None:
+            plain = ((storage_id(tensor), tensor) for tensor in tensors if type(tensor) in PLAIN)
+            self._flow.given({storage: tensor.nbytes for storage, tensor in plain if storage is not None})
+
+    def returned(self, output: object) -> None:
+        """What the model gave back."""
+        if self._flow is not None:
+            leaves = (leaf for leaf in leaves_in(output) if isinstance(leaf, torch.Tensor))
+            self._flow.returned(map(storage_id, leaves))
 
     def records(self) -> tuple[Record, ...]:
         with self._lock:

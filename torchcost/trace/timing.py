@@ -14,15 +14,19 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchcost.timing import PHASES, ModuleTiming, Phase, Spread, Timing
+from torchcost.timing import PHASES, MeasuredEnergy, ModuleTiming, Phase, Spread, Timing
 from torchcost.trace.attribution import Attribution
 from torchcost.trace.environment import cache_bytes, environment_of
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
+from torchcost.trace.meters import Meter
 from torchcost.trace.stopwatch import Lap, Part, Stopwatch
 from torchcost.trace.timers import Timer, timer_for
 
 __all__ = ["Repeats", "device_of_work", "time_runs"]
+
+_Moments = tuple[Phase, Any, Any]
+"""When a phase began, and when it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,9 @@ class Repeats:
     """How often a run is timed: until `seconds` have passed, but at least and at most so often, after `warmup` runs.
 
     `cold` empties the caches before each run, by writing a buffer as large as the last of them.
+
+    Where the machine has a meter of energy more runs follow, for as long as it needs, but not cold ones: the meter
+    would count what empties the caches too.
     """
 
     seconds: float = 1.0
@@ -48,16 +55,19 @@ def time_runs(
     owners: Callable[[], Mapping[int, str]],
     repeats: Repeats,
     timer: Timer | None = None,
+    meter: Meter | None = None,
 ) -> Timing:
     """Times `model` on `inputs`: in turn without hooks, for the whole, and with them, for each module.
 
-    `clear_grads` takes away what the last backward left; `owners` gives the path of each parameter's module. State that
-    the runs write is put back by whoever calls.
+    With a `meter` more runs without hooks follow, and what they draw is a run's energy. `clear_grads` takes away what
+    the last backward left; `owners` gives the path of each parameter's module. State that the runs write is put back by
+    whoever calls.
     """
     device = device_of_work(model, inputs)
     timer = timer if timer is not None else timer_for(device)
     watch = Stopwatch(model, timer, Attribution(owners))
-    one = partial(_run, model, inputs, backward=backward, clear_grads=clear_grads, timer=timer)
+    send = partial(_send, model, inputs, backward=backward, clear_grads=clear_grads, timer=timer)
+    one = partial(_run, send, timer)
     flush = _emptied(device) if repeats.cold else _nothing
     for _ in range(repeats.warmup):
         one()
@@ -79,10 +89,12 @@ def time_runs(
         warmup=repeats.warmup,
         cold=repeats.cold,
         environment=environment_of(device),
+        energy=_drawn(send, timer, meter) if meter is not None and not repeats.cold else None,
+        by_events=not timer.sees_hooks,
     )
 
 
-def _run(
+def _send(
     model: nn.Module,
     inputs: Arguments,
     watch: Stopwatch | None = None,
@@ -90,8 +102,8 @@ def _run(
     backward: Backward,
     clear_grads: Callable[[], object],
     timer: Timer,
-) -> dict[Phase, float]:
-    """One run, and the seconds of its phases; nothing waits for the device until its end."""
+) -> list[_Moments]:
+    """One run, and the moments of its phases; nothing waits for the device."""
     clear_grads()
     given = inputs.copied()
     part = watch.part if watch is not None else _no_part
@@ -100,7 +112,7 @@ def _run(
         with part("forward"):
             output = model(*given.args, **given.kwargs)
             roots = roots_of(output, backward) if backward else []
-        moments = [("forward", start, timer.mark())]
+        moments: list[_Moments] = [("forward", start, timer.mark())]
         if backward:
             seeds = gradients_of_ones(roots)
             if watch is not None:
@@ -109,8 +121,32 @@ def _run(
             with part("backward"), torch.autograd.set_multithreading_enabled(False):
                 torch.autograd.backward(roots, seeds)
             moments.append(("backward", start, timer.mark()))
+    return moments
+
+
+def _run(send: Callable[..., list[_Moments]], timer: Timer, watch: Stopwatch | None = None) -> dict[Phase, float]:
+    """One run to its end, and the seconds of its phases."""
+    moments = send(watch)
     timer.settle()
-    return {phase: timer.seconds(first, last) for phase, first, last in moments}  # type: ignore[misc]
+    return {phase: timer.seconds(first, last) for phase, first, last in moments}
+
+
+def _drawn(send: Callable[[], object], timer: Timer, meter: Meter) -> MeasuredEnergy | None:
+    """What a run draws: of so many as the meter needs, twice as many each time, so that the device seldom waits."""
+    timer.settle()
+    before, start = meter.read(), timer.mark()
+    runs, passed = 0, 0.0
+    while passed < meter.least_seconds:
+        for _ in range(runs or 1):
+            send()
+            runs += 1
+        end = timer.mark()
+        timer.settle()
+        passed = timer.seconds(start, end)
+    joules = meter.joules(before, meter.read())
+    if joules is None:
+        return None
+    return MeasuredEnergy(joules=joules / runs, seconds=passed / runs, runs=runs, meters=meter.names)
 
 
 def _no_part(phase: Phase) -> Any:

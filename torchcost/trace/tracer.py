@@ -111,6 +111,14 @@ class Tracer:
         """Where the last exception that left a module arose."""
         return self._scopes.failure
 
+    def given(self, tensors: Iterable[torch.Tensor]) -> None:
+        """What the model is called with."""
+        self._recorder.given(tensors)
+
+    def returned(self, output: object) -> None:
+        """What the model gave back."""
+        self._recorder.returned(output)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Work of the measurement itself, which is not counted."""
@@ -156,6 +164,7 @@ class Tracer:
             modules=tuple(self._entries()),
             records=records,
             chains=self._recorder.chains(records),
+            edges=self._recorder.edges(records),
             notes=(*self._notes, *self._recorder.notes),
             complete=not self._incomplete,
             context={**context, "torch": torch.__version__, **_ranks(self.model)},

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torchcost.cost import ITEMSIZE, Cost, TensorSpec
 from torchcost.errors import ConfigurationError
-from torchcost.record import Chain, ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.record import Chain, Edge, ModuleEntry, ParameterEntry, Record, Trace
 from torchcost.words import close_match
 
 __all__ = ["cast"]
@@ -29,6 +30,7 @@ def cast(trace: Trace, dtype: str) -> Trace:
         modules=tuple(_module(entry, dtype) for entry in trace.modules),
         records=tuple(_record(record, dtype) for record in trace.records),
         chains=tuple(_chain(chain, trace.records[chain.members[0]].dtype, dtype) for chain in trace.chains),
+        edges=tuple(_edge(edge, trace.records, dtype) for edge in trace.edges),
     )
 
 
@@ -48,6 +50,14 @@ def _chain(chain: Chain, before: str, dtype: str) -> Chain:
         return chain
     was, now = ITEMSIZE[before], ITEMSIZE[dtype]
     return replace(chain, bytes_read=chain.bytes_read * now // was, bytes_written=chain.bytes_written * now // was)
+
+
+def _edge(edge: Edge, records: Sequence[Record], dtype: str) -> Edge:
+    """A value is of the dtype that its writer computed in, or where none did, its first reader."""
+    before = records[edge.readers[0] if edge.writer is None else edge.writer].dtype
+    if before not in _FLOATING:
+        return edge
+    return edge._replace(nbytes=edge.nbytes * ITEMSIZE[dtype] // ITEMSIZE[before])
 
 
 def _module(entry: ModuleEntry, dtype: str) -> ModuleEntry:

@@ -8,8 +8,8 @@ from typing import Any
 
 from torchcost.cost import RULES, Cost, TensorSpec
 from torchcost.errors import ReportError
-from torchcost.record import Chain, ModuleEntry, ParameterEntry, Record, Trace
-from torchcost.timing import PHASES, ModuleTiming, Phase, Spread, Timing
+from torchcost.record import Chain, Edge, ModuleEntry, ParameterEntry, Record, Trace
+from torchcost.timing import PHASES, MeasuredEnergy, ModuleTiming, Phase, Spread, Timing
 
 __all__ = ["SCHEMA", "as_text", "from_dict", "read", "to_dict"]
 
@@ -27,6 +27,7 @@ def to_dict(trace: Trace) -> dict[str, Any]:
         "modules": [_module(entry) for entry in trace.modules],
         "records": [_record(record) for record in trace.records],
         **({"chains": [_chain(chain) for chain in trace.chains]} if trace.chains else {}),
+        **({"edges": [_edge(edge) for edge in trace.edges]} if trace.edges else {}),
         **({"timing": _timing(trace.timing)} if trace.timing is not None else {}),
     }
 
@@ -45,6 +46,7 @@ def from_dict(data: Any) -> Trace:
             context=_read_texts(data, "context"),
             timing=_read_timing(data["timing"]) if "timing" in data else None,
             chains=tuple(_read_chain(chain) for chain in data.get("chains", ())),
+            edges=tuple(_read_edge(edge) for edge in data.get("edges", ())),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ReportError(f"The report is damaged: {error!r}. Save it again with report.save(path).") from error
@@ -179,8 +181,27 @@ def _chain(chain: Chain) -> dict[str, Any]:
 
 
 def _read_chain(data: Mapping[str, Any]) -> Chain:
-    members = tuple(read({"member": member}, "member", int) for member in read(data, "members", list))
-    return Chain(members=members, **_fields_of(Chain, data, ("bytes_read", "bytes_written", "times")))
+    return Chain(
+        members=_read_counts(data, "members"), **_fields_of(Chain, data, ("bytes_read", "bytes_written", "times"))
+    )
+
+
+def _read_counts(data: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    return tuple(read({name: count}, name, int) for count in read(data, name, list))
+
+
+def _edge(edge: Edge) -> dict[str, Any]:
+    return {**edge._asdict(), "readers": list(edge.readers)}
+
+
+def _read_edge(data: Mapping[str, Any]) -> Edge:
+    return Edge(
+        writer=None if data["writer"] is None else read(data, "writer", int),
+        readers=_read_counts(data, "readers"),
+        nbytes=read(data, "nbytes", int),
+        returned=read(data, "returned", bool),
+        times=read(data, "times", int),
+    )
 
 
 def _timing(timing: Timing) -> dict[str, Any]:
@@ -195,6 +216,8 @@ def _timing(timing: Timing) -> dict[str, Any]:
             {"path": each.path, "phase": each.phase, "own": _spread(each.own), "total": _spread(each.total)}
             for each in timing.modules
         ],
+        **({"energy": _energy(timing.energy)} if timing.energy is not None else {}),
+        **({"by_events": True} if timing.by_events else {}),
     }
 
 
@@ -212,7 +235,29 @@ def _read_timing(data: Mapping[str, Any]) -> Timing:
             )
             for each in read(data, "modules", list)
         ),
+        energy=_read_energy(data["energy"]) if "energy" in data else None,
+        by_events=read(data, "by_events", bool) if "by_events" in data else False,
     )
+
+
+def _energy(energy: MeasuredEnergy) -> dict[str, Any]:
+    return {field.name: getattr(energy, field.name) for field in fields(energy)} | {"meters": list(energy.meters)}
+
+
+def _read_energy(data: Mapping[str, Any]) -> MeasuredEnergy:
+    return MeasuredEnergy(
+        joules=_read_positive(data, "joules"),
+        seconds=_read_positive(data, "seconds"),
+        runs=read(data, "runs", int),
+        meters=tuple(map(as_text, read(data, "meters", list))),
+    )
+
+
+def _read_positive(data: Mapping[str, Any], name: str) -> float:
+    value = data[name]
+    if type(value) not in (int, float) or not value > 0:
+        raise TypeError(f"{name} is {value!r}, not more than nothing")
+    return float(value)
 
 
 def _spread(spread: Spread) -> list[float]:

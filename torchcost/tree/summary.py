@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from torchcost.cost import RULES, BytesRead, Cost, ParameterCount, UncachedAccesses
-from torchcost.record import Chain, Record, Trace
+from torchcost.record import Chain, Edge, Record, Trace
 from torchcost.timing import Timing
 from torchcost.tree import schema, tables
 from torchcost.tree.node import Node, build, sum_costs
@@ -138,6 +138,11 @@ class Summary:
     def chains(self) -> tuple[Chain, ...]:
         """Calls that one kernel could do, by their places in `records`; a CostCounter, which has no end, keeps none."""
         return self._trace.chains
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Which call read what whom wrote, by their places in `records`; a CostCounter keeps none."""
+        return self._trace.edges
 
     def nodes(self) -> Iterator[Node]:
         """Every module, parents first."""
