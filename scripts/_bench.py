@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-SUITES = ("overhead", "parts", "fakes", "growth", "start", "roofline", "timing", "calibration", "mobilenet")
+SUITES = (
+    *("overhead", "parts", "fakes", "growth", "start", "roofline", "timing", "calibration", "mobilenet"),
+    *("memory", "memory_cost"),
+)
 
 
 def main(arguments: list[str]) -> None:

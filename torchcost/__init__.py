@@ -13,9 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchcost.api import CostCounter as CostCounter, count as count
+    from torchcost.api import CostCounter as CostCounter, count as count, training_step as training_step
     from torchcost.cost import Cost as Cost
     from torchcost.errors import TorchCostError as TorchCostError
+    from torchcost.fitting.largest import largest_batch as largest_batch
+    from torchcost.fitting.remedies import remedies as remedies
     from torchcost.handlers.registry import handles as handles
     from torchcost.handlers.work import Work as Work
     from torchcost.hardware.devices import Device as Device
@@ -39,7 +41,10 @@ _HOMES = {
     "check": "torchcost.regression.check",
     "count": "torchcost.api",
     "handles": "torchcost.handlers.registry",
+    "largest_batch": "torchcost.fitting.largest",
+    "remedies": "torchcost.fitting.remedies",
     "summary": "torchcost.torchinfo.drop_in",
+    "training_step": "torchcost.api",
 }
 
 __all__ = sorted(_HOMES)

@@ -18,12 +18,14 @@ from torchcost.errors import ConfigurationError, UncountedError
 from torchcost.record import RULE_FAILED, place
 from torchcost.report import Report
 from torchcost.trace.execution import Execution, Mode, Run, observe
-from torchcost.trace.inputs import from_sizes, unpack
+from torchcost.trace.inputs import Arguments, from_sizes, unpack
 from torchcost.trace.loss import Backward
+from torchcost.trace.storages import storages_of
 from torchcost.trace.timing import Repeats
 from torchcost.trace.tracer import Tracer
+from torchcost.trace.training import MakeOptimizer, Precision, Training, maker_of
 
-__all__ = ["CostCounter", "count", "made_inputs"]
+__all__ = ["CostCounter", "check_model", "count", "made_inputs", "training_of", "training_step"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +44,8 @@ def count(
     execution: Execution = "auto",
     strict: bool = False,
     timing: bool | Repeats = False,
+    memory: bool = False,
+    workspaces: bool = False,
 ) -> Report:
     """What one call of `model` costs, as a Report; the model and the inputs are left as they were.
 
@@ -52,28 +56,85 @@ def count(
     `backward` adds the backward pass from the output's loss, else from the sum of its floating outputs; a callable
     gives the loss of an output. `execution` "fake" computes nothing, only shapes; "auto" does so if a weight is on the
     meta device. With `timing` the call is made again and again and timed, `Repeats` says how often; see
-    `report.timing`. With `strict`, work without a counting rule, or whose rule fails, raises UncountedError.
+    `report.timing`. With `memory` its storages are followed, on fakes where that can be, see `report.memory`; with
+    `workspaces` the scratch of CPU kernels too, each distinct call of which is made once for real. With `strict`, work
+    without a counting rule, or whose rule fails, raises UncountedError.
 
     Raises ConfigurationError for arguments that make no sense, MeasurementError where the model cannot be measured; the
     model's own exceptions pass with a note that says in which module they arose.
     """
-    if not isinstance(model, nn.Module):
-        raise ConfigurationError(
-            f"count needs an nn.Module, not {type(model).__name__}. For any code: with torchcost.CostCounter():"
-        )
+    check_model("count", model)
     _check("mode", mode, ("eval", "train", "same"))
     _check("execution", execution, ("auto", "real", "fake"))
     _check_backward(backward)
-    inputs = unpack(args, kwargs)
-    if input_size is None:
-        _refuse_without_size(dtypes=dtypes, device=device)
-    elif inputs.args:
-        raise ConfigurationError("Both args and input_size are given. Pass the inputs, or the sizes to make them from.")
-    else:
-        inputs = replace(inputs, args=made_inputs(model, input_size, dtypes, device, execution))
-    run = Run(mode=mode, backward=backward, execution=execution, timing=_repeats(timing))
+    inputs = _inputs(model, args, kwargs, input_size, dtypes, device, execution)
+    run = Run(
+        mode=mode,
+        backward=backward,
+        execution=execution,
+        timing=_repeats(timing),
+        memory=memory or workspaces,
+        workspaces=workspaces,
+    )
     report = Report(observe(model, inputs, run))
     return _strictly(report) if strict else report
+
+
+def training_step(
+    model: nn.Module,
+    args: Any = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    input_size: Sequence[Any] | None = None,
+    dtypes: Sequence[torch.dtype] | torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    optimizer: str | MakeOptimizer = "adamw",
+    loss: Callable[[Any], torch.Tensor] | None = None,
+    precision: Precision | None = None,
+    accumulate: int = 1,
+    workspaces: bool = False,
+    execution: Execution = "auto",
+    strict: bool = False,
+) -> Report:
+    """What one step of training `model` costs and holds: forward, loss, backward, optimizer; nothing is changed.
+
+    `optimizer` is a name, as "adamw", or what makes one of the parameters to train: `lambda params: SGD(params, 0.1)`.
+    `loss` gives the loss of an output, by default the output's own loss, else the sum of its floating outputs.
+    `precision` "bf16" or "fp16" runs forward under autocast, the latter with scaled gradients; `accumulate` runs so
+    many batches like `args` a step. Inputs are given as `count` takes them.
+
+    Costs are those of one step in the long run; `report.memory` is of the first two, since in the first the optimizer
+    makes its states, and with `workspaces` knows the scratch of CPU kernels too. It runs on fakes, which compute
+    nothing, where that can be; with `execution` "real" on a copy.
+
+    Raises ConfigurationError for arguments that make no sense, MeasurementError where the model cannot be trained.
+    """
+    check_model("training_step", model)
+    _check("execution", execution, ("auto", "real", "fake"))
+    training = training_of(optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate)
+    inputs = _inputs(model, args, kwargs, input_size, dtypes, device, "fake" if execution == "auto" else execution)
+    run = Run(mode="train", execution=execution, memory=True, workspaces=workspaces, training=training)
+    report = Report(observe(model, inputs, run))
+    return _strictly(report) if strict else report
+
+
+def training_of(
+    *,
+    optimizer: str | MakeOptimizer,
+    loss: Callable[[Any], torch.Tensor] | None,
+    precision: Precision | None,
+    accumulate: int = 1,
+) -> Training:
+    """How a model is to be trained, as it was asked for; raises ConfigurationError for what makes no sense."""
+    _check("precision", precision, (None, "bf16", "fp16"))
+    if accumulate < 1:
+        raise ConfigurationError(f"accumulate={accumulate!r} is no number of batches. Write accumulate=4, or leave it.")
+    return Training(
+        optimizer=maker_of(optimizer),
+        loss=loss if loss is not None else True,
+        precision=precision,
+        accumulate=accumulate,
+    )
 
 
 class CostCounter:
@@ -85,19 +146,21 @@ class CostCounter:
         counter.report.flops
 
     It leaves modes, grads and buffers to the block, since the block is the user's own code. `report` can be read at any
-    time; a second use adds to the first. `backward=False` leaves what runs in backward out of the report; with
-    `strict`, the end of the block raises UncountedError if anything had no counting rule. As a decorator it counts
-    every call of a function, or every step of a generator.
+    time; a second use adds to the first. `backward=False` leaves what runs in backward out of the report; with `memory`
+    storages are followed, see `report.memory`; with `strict`, the end of the block raises UncountedError if anything
+    had no counting rule. As a decorator it counts every call of a function, or every step of a generator.
 
     Raises ConfigurationError where it is entered while it runs: each block and thread needs its own.
     """
 
-    def __init__(self, model: nn.Module | None = None, *, backward: bool = True, strict: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module | None = None, *, backward: bool = True, memory: bool = False, strict: bool = False
+    ) -> None:
         if model is not None and not isinstance(model, nn.Module):
             raise ConfigurationError(
                 f"CostCounter takes an nn.Module or nothing, not {type(model).__name__}. Write CostCounter()."
             )
-        self._tracer = Tracer(model)
+        self._tracer = Tracer(model, storages=storages_of(model) if memory else None)
         self._backward = backward
         self._strict = strict
         self._thread: int | None = None
@@ -179,6 +242,25 @@ class CostCounter:
         return self._thread == threading.get_ident()
 
 
+def _inputs(
+    model: nn.Module,
+    args: Any,
+    kwargs: Mapping[str, Any] | None,
+    input_size: Sequence[Any] | None,
+    dtypes: Sequence[torch.dtype] | torch.dtype | None,
+    device: torch.device | str | None,
+    execution: Execution,
+) -> Arguments:
+    """The inputs that were given, or those that are made from sizes."""
+    inputs = unpack(args, kwargs)
+    if input_size is None:
+        _refuse_without_size(dtypes=dtypes, device=device)
+        return inputs
+    if inputs.args:
+        raise ConfigurationError("Both args and input_size are given. Pass the inputs, or the sizes to make them from.")
+    return replace(inputs, args=made_inputs(model, input_size, dtypes, device, execution))
+
+
 def made_inputs(
     model: nn.Module,
     input_size: Sequence[Any],
@@ -235,7 +317,15 @@ def _check_backward(backward: object) -> None:
         )
 
 
-def _check(name: str, value: object, known: tuple[str, ...]) -> None:
+def check_model(verb: str, model: object) -> None:
+    """Raises ConfigurationError for what is no module."""
+    if not isinstance(model, nn.Module):
+        raise ConfigurationError(
+            f"{verb} needs an nn.Module, not {type(model).__name__}. For any code: with torchcost.CostCounter():"
+        )
+
+
+def _check(name: str, value: object, known: tuple[object, ...]) -> None:
     if value not in known:
         raise ConfigurationError(f"{name}={value!r} is none of {', '.join(map(repr, known))}.")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from torchcost.cost import Cost, TensorSpec
 from torchcost.timing import Phase, Timing
+
+if TYPE_CHECKING:
+    from torchcost.memory import MemoryHistory
 
 __all__ = ["RULE_FAILED", "Chain", "Edge", "ModuleEntry", "ParameterEntry", "Record", "Trace", "place"]
 
@@ -134,8 +137,8 @@ class Edge(NamedTuple):
 class Trace:
     """One observed run: its modules in the order of the model, its records in the order they first ran.
 
-    `timing` is there where it was asked for. `chains` are calls that one kernel could do, `edges` say who read what
-    whom wrote.
+    `timing` and `memory` are there where they were asked for. `chains` are calls that one kernel could do, `edges` say
+    who read what whom wrote.
     """
 
     modules: tuple[ModuleEntry, ...]
@@ -145,6 +148,7 @@ class Trace:
     context: Mapping[str, str] = field(default_factory=dict)
     timing: Timing | None = None
     chains: tuple[Chain, ...] = ()
+    memory: MemoryHistory | None = None
     edges: tuple[Edge, ...] = ()
 
     def of_phase(self, phase: Phase) -> Iterator[Record]:

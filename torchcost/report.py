@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from torchcost.render import (
     energy as as_energy,
     html,
     json as as_json,
+    picture,
     roofline as as_roofline,
     roofline_figure as as_figure,
     text,
@@ -34,6 +36,8 @@ from torchcost.tree.summary import Summary
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from torchcost.report_memory import Memory
+
 __all__ = ["Advice", "Energy", "Report", "Roofline", "WhatIf"]
 
 
@@ -42,6 +46,18 @@ class Report(Summary):
 
     It holds plain numbers only: it outlives the model, and equals what `from_dict(to_dict())` gives.
     """
+
+    @cached_property
+    def memory(self) -> Memory | None:
+        """What the run held: `print(report.memory)`, `report.memory.peak_bytes`; None where that was not followed.
+
+        Ask for it: `count(..., memory=True)`; a training step always has it.
+        """
+        if self._trace.memory is None:
+            return None
+        from torchcost.report_memory import Memory  # needs numpy, which takes longer to load than all the rest
+
+        return Memory(self._trace.memory, self)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat mapping a module, for tables and data frames."""
@@ -166,10 +182,10 @@ class Roofline(RooflineModel):
         ConfigurationError without matplotlib (`pip install 'torchcost[plot]'`) or for a path that cannot be written.
         """
         if path is not None:
-            as_figure.check(path)
+            picture.check(path)
         figure = as_figure.render([self, *beside])
         if path is not None:
-            as_figure.save(figure, path)
+            picture.save(figure, path)
         return figure
 
     def to_dict(self, *, energy: EnergyModel | None = None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Literal
 
 __all__ = ["LAUNCH_SECONDS", "PHASES", "MeasuredEnergy", "ModuleTiming", "Phase", "Spread", "Timing"]
 
-Phase = Literal["forward", "backward", "recompute"]
-PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute")
+Phase = Literal["forward", "backward", "recompute", "optimizer"]
+PHASES: tuple[Phase, ...] = ("forward", "backward", "recompute", "optimizer")
 
 LAUNCH_SECONDS = 10e-6
 """What sending a call to a device takes: Python's and torch's part of it, and some 5 µs of the driver's for a kernel.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from torchcost.examples import minibatch
 from torchcost.examples.__main__ import WIDTH, Row, Verdict, compared, main, rounds_to
 from torchcost.examples.published import SOURCES
 from torchcost.examples.published.figure import Case, Figure
@@ -61,6 +62,20 @@ def test_the_command_prints_every_figure_in_its_width(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert sum(line.endswith(tuple(Verdict)) for line in lines) == sum(len(case.figures) for case in CASES)
+
+
+def test_the_seeds_network_is_shown_in_minibatches_and_trained() -> None:
+    """Of one image 157,226 elements, of 64 images 40.25 MB; a training holds 2.14 times params x 3 x 4 B."""
+    layers, training = (
+        [line.split("  ") for line in part.splitlines()] for part in minibatch.render(WIDTH).split("\n\n")
+    )
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in (*layers, *training)]
+    assert ["Input", "7,500", "30 kB", "1.92 MB"] in cells
+    assert ["in all", "157,226", "628.9 kB", "40.25 MB"] in cells
+    assert ["momentum", "18.53 MB", "18.53 MB"] in cells
+    says, held = (float(cell.removesuffix(" MB")) for cell in cells[-1][1:])
+    assert says == pytest.approx(55.59 + 2 * 40.25, abs=0.05)
+    assert held == pytest.approx(2.14 * 55.59, abs=0.2)
 
 
 @pytest.mark.parametrize(

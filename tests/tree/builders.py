@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 
 from torchcost.cost import Cost, TensorSpec
+from torchcost.memory import ALIVE, CATEGORIES, NOT_GIVEN, UNKNOWN, Mark, MemoryHistory
 from torchcost.record import ModuleEntry, ParameterEntry, Record, Trace
 from torchcost.report import Report
+from torchcost.timing import PHASES
 from torchcost.tree.node import Node
 from torchcost.tree.summary import Summary
 
@@ -115,6 +118,35 @@ def attention() -> Report:
     return report(modules, [record("attn", "MultiheadAttention", macs=100, claimed=True, dtype="float32")])
 
 
+def held() -> Report:
+    """Two operators: the first makes 100 bytes for good, the second 50 that are gone at its end; 30 were there."""
+    columns = {
+        "nbytes": (30, 100, 50),
+        "born": (0, 1, 2),
+        "died": (ALIVE, ALIVE, 2),
+        "category": tuple(map(CATEGORIES.index, ("parameter", "activation", "temporary"))),
+        "path": (1, 1, 0),
+        "given_by": (NOT_GIVEN, 0, NOT_GIVEN),
+        "device": (0, 0, 0),
+        "tensor": (0, 1, 1),
+        "target": (0, 1, 1),
+        "kept": (0, 1, 0),
+        "ran_in": (1, 0),
+        "phase": (0, 0),
+        "workspace": (UNKNOWN, 7),
+    }
+    history = MemoryHistory(
+        **{name: array("q", values) for name, values in columns.items()},
+        paths=("", "fc"),
+        devices=("cpu",),
+        tensors=(tensor(2, 4), tensor(1, 4)),
+        targets=("", "aten.addmm"),
+        phases=PHASES,
+        marks=(Mark(name="first step", first=0, last=2),),
+    )
+    return report(modules=(module(""), module("fc", "Linear")), memory=history)
+
+
 def samples() -> dict[str, Summary]:
     return {
         "stack": stack(),
@@ -122,4 +154,5 @@ def samples() -> dict[str, Summary]:
         "attention": attention(),
         "chain": chain(3),
         "none": report(),
+        "held": held(),
     }

@@ -28,6 +28,7 @@ _COMMANDS = {
     "summary": "Print what a model costs, module by module.",
     "check": "Check the costs of a project against baselines and budgets.",
     "diff": "Compare two reports or baselines, module by module.",
+    "memory": "Print what a model holds in memory, and when, for a call or in training.",
     "roofline": "Print the least time that a model takes on a device.",
     "calibrate": "Measure what this machine reaches, and keep it.",
     "devices": "List the devices that are known, with their peaks.",
@@ -81,6 +82,7 @@ Examples:
   torchcost summary torchvision:resnet50 --backward --depth 2
   torchcost summary net.py:Net --model-kwargs '{"width": 64}' --input 1,3,32,32
   torchcost explain torchcost.examples:resnet18 layer1.0.conv1
+  torchcost memory torchcost.examples:resnet18 --train --plot
   torchcost diff main:costs/net.json costs/net.json --fail-on 'flops:+1%'
 
 \b

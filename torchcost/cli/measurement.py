@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchcost.api import count
+from torchcost.api import count, training_step
 from torchcost.cli.guesses import guess, likely_input
 from torchcost.cli.inputs import InputSpec, arguments, called, parse
 from torchcost.cli.request import Request
@@ -26,9 +26,10 @@ from torchcost.report import Report
 from torchcost.specs import Source, build, locate
 from torchcost.trace.fakes.leftovers import live_fakes
 from torchcost.trace.inputs import Arguments
+from torchcost.trace.training import maker_of
 from torchcost.words import close_match, one_line, told, told_at
 
-__all__ = ["Prepared", "measure", "prepare", "prepare_real"]
+__all__ = ["Prepared", "explained", "measure", "prepare", "prepare_real"]
 
 Tell = Callable[[str], None]
 
@@ -84,6 +85,7 @@ def prepare_real(request: Request, prepared: Prepared) -> Prepared:
 def _check(request: Request) -> None:
     if request.inputs and request.inputs_from:
         raise ConfigurationError("Both --input and --inputs are given. Leave one out.")
+    maker_of(request.optimizer)
     if request.execution == "real" and request.device == "meta":
         raise ConfigurationError("A model on meta has no data to run on. Leave --execution real or --device meta out.")
     try:
@@ -119,8 +121,7 @@ class _Refusal:
 def _on_fakes(model: nn.Module, inputs: Arguments, request: Request) -> Report | _Refusal:
     """The report of a run on fakes, or what stood against it, without the traceback that keeps its tensors alive."""
     try:
-        with _unlogged("torch._subclasses.fake_tensor"):
-            return _counted(model, inputs, request, "fake")
+        return _counted(model, inputs, request, "fake")
     except FakeExecutionError as error:
         reason = str(error).partition(" needs real data")[0].partition(". ")[0]
         return _Refusal(reason=reason, error=FakeExecutionError(str(error)))
@@ -140,29 +141,60 @@ def _unlogged(name: str) -> Iterator[None]:
 
 
 def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: Any) -> Report:
+    with explained(model, inputs, request):
+        return (_trained if request.train else _called)(model, inputs, request, execution)
+
+
+@contextmanager
+def explained(model: nn.Module, inputs: Arguments, request: Request) -> Iterator[None]:
+    """An error out of the block says what to type; the model's own becomes ModelError."""
     try:
-        return count(
-            model,
-            inputs.args,
-            inputs.kwargs,
-            mode=request.mode,  # type: ignore[arg-type]  # the option offers these two
-            backward=request.backward,
-            execution=execution,
-            strict=request.strict,
-            timing=request.measure,
-        )
+        with _unlogged("torch._subclasses.fake_tensor"):
+            yield
     except TorchCostError as error:
-        raise type(error)(typed(str(error))) from error
+        message = typed(str(error))
+        raise type(error)(message.replace("--backward", "--train") if request.train else message) from error
     except SystemExit as error:
         raise ModelError(f"forward() ended the program: {told_at(error)}. A model must return its output.") from error
     except Exception as error:  # the model's own exception
         raise ModelError(_failure(error, model, inputs, request)) from error
 
 
+def _called(model: nn.Module, inputs: Arguments, request: Request, execution: Any) -> Report:
+    return count(
+        model,
+        inputs.args,
+        inputs.kwargs,
+        mode=request.mode,  # type: ignore[arg-type]  # the option offers these two
+        backward=request.backward,
+        execution=execution,
+        strict=request.strict,
+        timing=request.measure,
+        memory=request.memory,
+        workspaces=request.workspaces,
+    )
+
+
+def _trained(model: nn.Module, inputs: Arguments, request: Request, execution: Any) -> Report:
+    return training_step(
+        model,
+        inputs.args,
+        inputs.kwargs,
+        optimizer=request.optimizer,
+        precision=request.precision,  # type: ignore[arg-type]  # the option offers these two
+        accumulate=request.accumulate,
+        workspaces=request.workspaces,
+        execution=execution,
+        strict=request.strict,
+    )
+
+
 def _failure(error: Exception, model: nn.Module, inputs: Arguments, request: Request) -> str:
     """Where forward failed and on what: the note that `count` left on the exception, in one line."""
     notes = (note for note in getattr(error, "__notes__", ()) if note.startswith("torchcost: "))
-    unknown = "torchcost: the backward pass failed" if request.backward else "torchcost: forward failed"
+    unknown = (
+        "torchcost: the backward pass failed" if request.backward or request.train else "torchcost: forward failed"
+    )
     place = next(notes, unknown).removeprefix("torchcost: ").partition(". Check")[0]
     place = typed(place.replace("forward failed", "forward() failed"))
     given = ", ".join(_shape(tensor) for tensor in tensors_in((inputs.args, tuple(inputs.kwargs.values()))))

@@ -21,6 +21,7 @@ __all__ = [
     "is_verbose",
     "measuring",
     "measuring_for_a_device",
+    "measuring_memory",
     "model_argument",
     "units_option",
     "verbose",
@@ -67,6 +68,20 @@ No weights are loaded and nothing is downloaded."""
 _BUILT_ON = click.option("--device", default="auto", metavar="DEVICE", help="Build on meta, cpu or cuda [auto].")
 
 _TIMED = click.option("--measure", is_flag=True, help="Run the model for real, again and again, and time it.")
+
+_TRAINED = (
+    click.option("--train", is_flag=True, help="Run two steps of a training: forward, backward, optimizer."),
+    click.option("--optimizer", default="adamw", metavar="NAME", help="Train with sgd, momentum, adam... [adamw]."),
+    click.option(
+        "--precision", type=click.Choice(["bf16", "fp16"]), help="Train under autocast, with fp16 gradients scaled."
+    ),
+    click.option(
+        "--accumulate", type=click.IntRange(min=1), default=1, metavar="N", help="Batches of one training step [1]."
+    ),
+    click.option(
+        "--workspaces", is_flag=True, help="Measure the scratch of CPU kernels: each distinct call runs once for real."
+    ),
+)
 
 _SHORT = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 """What people type for a dtype."""
@@ -128,7 +143,7 @@ def is_typed(name: str) -> bool:
 
 def measuring(command: Callable[..., Any]) -> Any:
     """Gives a command the measuring options; it gets them as one `request`, beside its `model`."""
-    return _collected(command, _MEASURING, [name for name in Request.__dataclass_fields__ if name != "measure"])
+    return _collected(command, _MEASURING)
 
 
 def measuring_for_a_device(command: Callable[..., Any]) -> Any:
@@ -136,17 +151,20 @@ def measuring_for_a_device(command: Callable[..., Any]) -> Any:
 
     The command gets several `dtypes` beside its request.
     """
-    fields = [name for name in Request.__dataclass_fields__ if name not in ("device", "dtype")]
     options = [_DTYPES if option is _DTYPE else option for option in _MEASURING if option is not _BUILT_ON]
-    return _collected(command, [*options, _TIMED], fields)
+    return _collected(command, [*options, _TIMED])
 
 
-def _collected(
-    command: Callable[..., Any], options: Sequence[Callable[[Any], Any]], fields: Sequence[str]
-) -> Callable[..., Any]:
+def measuring_memory(command: Callable[..., Any]) -> Any:
+    """The measuring options, and those of a step of a training."""
+    return _collected(command, [*_TRAINED, *_MEASURING])
+
+
+def _collected(command: Callable[..., Any], options: Sequence[Callable[[Any], Any]]) -> Callable[..., Any]:
     @wraps(command)
     def collected(**given: Any) -> Any:
-        return command(request=Request(**{name: given.pop(name) for name in fields}), **given)
+        asked = {name: given.pop(name) for name in Request.__dataclass_fields__ if name in given}
+        return command(request=Request(**asked), **given)
 
     return reduce(lambda wrapped, option: option(wrapped), reversed(options), collected)
 

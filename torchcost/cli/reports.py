@@ -13,8 +13,9 @@ from torchcost.cli.request import Request
 from torchcost.errors import ConfigurationError, ReportError
 from torchcost.report import Report
 from torchcost.specs import check_spec
+from torchcost.tree.summary import Summary
 
-__all__ = ["report_of"]
+__all__ = ["report_of", "say_notes"]
 
 
 def report_of(request: Request, tell: Callable[[str], None] = console.note) -> Report:
@@ -32,6 +33,31 @@ def report_of(request: Request, tell: Callable[[str], None] = console.note) -> R
         from torchcost.cli.measurement import measure
 
         return measure(request, tell=tell)
+
+
+def say_notes(report: Summary, *, shown: bool) -> None:
+    """The report's remarks, and what was not counted; not again where the table on the screen says it."""
+    if shown:
+        return
+    for note in report.notes:
+        console.note(note)
+    if report.uncounted:
+        console.warning(_uncounted(report))
+
+
+def _uncounted(report: Summary) -> str:
+    """`3 calls not counted: mylib::rope x 2 (blocks.0.attn), ... Coverage by calls 98.1 %.`"""
+    times: dict[str, int] = {}
+    for record in report.records:
+        if record.cost is None:
+            times[record.target] = times.get(record.target, 0) + record.times
+    calls = ", ".join(
+        f"{target} ×{times[target]} ({', '.join(path or 'root' for path in paths[:3])}{', ...' if paths[3:] else ''})"
+        for target, paths in report.uncounted.items()
+    )
+    total = sum(times.values())
+    covered = int(report.coverage * 1000) / 10  # never rounded up
+    return f"{total} call{'s' if total > 1 else ''} not counted: {calls}. Coverage by calls {covered} %."
 
 
 def _load(path: Path) -> Report:

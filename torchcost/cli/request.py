@@ -15,7 +15,7 @@ __all__ = ["Request"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Which model to measure, with which inputs, and how."""
+    """Which model to measure, with which inputs, and how; with `train` it is a step of a training."""
 
     model: str
     inputs: tuple[str, ...] = ()
@@ -29,6 +29,12 @@ class Request:
     dtype: str | None = None
     strict: bool = False
     measure: bool = False
+    memory: bool = False
+    workspaces: bool = False
+    train: bool = False
+    optimizer: str = "adamw"
+    precision: str | None = None
+    accumulate: int = 1
 
     @property
     def is_saved(self) -> bool:

@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from torchcost.cli import console
-from torchcost.cli.formats import form_of, format_option, look_of, refuse_unused, say_notes
+from torchcost.cli.formats import form_of, format_option, look_of, refuse_unused
 from torchcost.cli.options import (
     HELP_NAMES,
     MODEL_HELP,
@@ -19,7 +19,8 @@ from torchcost.cli.options import (
     model_argument,
     width_option,
 )
-from torchcost.cli.reports import report_of
+from torchcost.cli.plotting import check_results, plotting
+from torchcost.cli.reports import report_of, say_notes
 from torchcost.cli.request import Request
 from torchcost.cli.viewing import viewing
 from torchcost.errors import ConfigurationError
@@ -28,7 +29,7 @@ from torchcost.hardware.devices import Device
 from torchcost.hardware.energy import TABLES, EnergyModel, EnergyTable
 from torchcost.hardware.roofline import Fusion, RooflineModel
 from torchcost.hardware.saved import is_measured, resolve
-from torchcost.render import advice as as_advice, roofline as as_text, roofline_figure, roofline_forms, roofline_plot
+from torchcost.render import advice as as_advice, roofline as as_text, roofline_forms, roofline_plot
 from torchcost.report import Report
 from torchcost.tree.beside import Beside
 from torchcost.tree.views import View
@@ -65,8 +66,7 @@ __all__ = ["roofline"]
     is_flag=True,
     help=f"Say below the table what could save time: the {as_advice.MOST_FINDINGS} best, or as many as --top says.",
 )
-@click.option("--plot", is_flag=True, help="Plot the rooflines below the table.")
-@click.option("--plot-to", "picture", metavar="FILE", help="Write the plot as a picture: .png, .svg or .pdf.")
+@plotting("the rooflines")
 @measuring_for_a_device
 @viewing(as_text.COLUMNS, on_device=True)
 @format_option
@@ -98,7 +98,7 @@ def roofline(
     output = None if output == console.STDOUT else output
     form = form or form_of(output)
     refuse_unused(form, of_text=("advise", "plot"))
-    _check(output, picture)
+    check_results(output, picture)
     table = EnergyTable.find(energy) if energy is not None else None
     _check_columns(view, request, devices[0], table)
     reports = list(_reports(request, dtypes))
@@ -179,11 +179,3 @@ def _check_columns(view: View, request: Request, device: Device | Calibration, t
         joules={} if table is not None else None,
     )
     replace(view, beside=known)
-
-
-def _check(output: str | None, picture: str | None) -> None:
-    """Raises ConfigurationError where a result could not be written."""
-    console.check_output(output)
-    if picture is not None:
-        roofline_figure.check(picture)
-        console.check_output(picture, "--plot-to")

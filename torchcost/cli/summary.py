@@ -7,7 +7,7 @@ from importlib import import_module
 import click
 
 from torchcost.cli import console
-from torchcost.cli.formats import form_of, format_option, look_of, refuse_unused, say_notes
+from torchcost.cli.formats import form_of, format_option, look_of, refuse_unused
 from torchcost.cli.options import (
     HELP_NAMES,
     MODEL_HELP,
@@ -16,7 +16,7 @@ from torchcost.cli.options import (
     model_argument,
     width_option,
 )
-from torchcost.cli.reports import report_of
+from torchcost.cli.reports import report_of, say_notes
 from torchcost.cli.request import Request
 from torchcost.cli.viewing import drawn_for, viewing
 from torchcost.tree.columns import DEFAULT

@@ -23,6 +23,8 @@ _WORDS = (
     (", or pass backward=lambda output: loss", ", or leave --backward out"),
     ("pass backward=lambda output: loss", "leave --backward out"),
     ("Write backward=lambda output: criterion(output, target)", "Leave --backward out"),
+    (", or what makes one: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)", ""),
+    ("Write one of adadelta", "Type one of adadelta"),
     ("Save one with report.save(path)", "Write one: torchcost summary MODEL -o report.json"),
     ("Save it again with report.save(path)", "Write it again: torchcost summary MODEL -o report.json"),
 )

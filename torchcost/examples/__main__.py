@@ -18,6 +18,7 @@ import torch
 
 import torchcost
 from torchcost.cost import RULES, Cost
+from torchcost.examples import minibatch
 from torchcost.examples.published import SOURCES
 from torchcost.examples.published.figure import DOT_PRODUCTS, Case, Figure, Subject
 from torchcost.report import Report
@@ -77,6 +78,7 @@ def main() -> int:
     """Print all figures; 1 if torchcost miscounts one, else 0."""
     table = compared()
     print("\n".join(_lines(table)))
+    print(f"\n{minibatch.render(WIDTH)}")
     return int(any(row.verdict is Verdict.WRONG for rows in table.values() for row in rows))
 
 

@@ -101,8 +101,10 @@ ATOMS = frozenset((NoneType, bool, int, float, str, torch.dtype, torch.device, t
 
 def tensors_in(value: object) -> list[torch.Tensor]:
     """The tensors of nested tuples, lists and mappings, in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
     found: list[torch.Tensor] = []
-    _collect((value,), found)
+    _collect(value if isinstance(value, tuple | list) else (value,), found)
     return found
 
 

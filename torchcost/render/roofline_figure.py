@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchcost import units as scale
-from torchcost.errors import ConfigurationError
 from torchcost.hardware.points import Point, Roof, ceiling, measured, points, roofs
 from torchcost.hardware.roofline import RooflineModel
+from torchcost.render.picture import blank
 from torchcost.render.roofline import computed_in
 from torchcost.render.roofline_plot import decades, named
 
@@ -18,9 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FORMATS", "check", "render", "save"]
-
-FORMATS = (".png", ".svg", ".pdf")
+__all__ = ["render"]
 
 _AREA = 2000
 """Square points of a marker that has all the time."""
@@ -31,7 +27,7 @@ _NAMED = 3
 
 def render(models: Sequence[RooflineModel]) -> Figure:
     """The figure of one run on one or several devices; raises ConfigurationError without matplotlib."""
-    figure = _blank()
+    figure = blank()
     axes = figure.add_subplot(
         xscale="log", yscale="log", xlabel="Arithmetic intensity (FLOP/B)", ylabel="Performance (FLOP/s)"
     )
@@ -43,32 +39,6 @@ def render(models: Sequence[RooflineModel]) -> Figure:
         _name(axes, point, number, is_left=point.intensity**2 < low * high)
     axes.legend(loc="lower right", title="A circle's area: its share of the time")
     return figure
-
-
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a figure in the format of the file's suffix; raises ConfigurationError where that cannot be."""
-    check(path)
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise ConfigurationError(f"Cannot write {path}: {error.strerror}.") from error
-
-
-def check(path: str | os.PathLike[str]) -> None:
-    """Raises ConfigurationError for a file that no picture can be written to: before a run is measured."""
-    if Path(path).suffix.lower() not in FORMATS:
-        raise ConfigurationError(f"'{path}' is no picture's name. End it in one of {', '.join(FORMATS)}.")
-    _blank()
-
-
-def _blank() -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigurationError(
-            f"A picture needs matplotlib, which cannot be imported: {error}. Type: pip install 'torchcost[plot]'"
-        ) from error
-    return Figure(figsize=(9, 6), layout="constrained")
 
 
 def _span(models: Sequence[RooflineModel]) -> tuple[float, float]:

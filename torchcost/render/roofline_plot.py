@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import chain
 from math import floor, log10
-from operator import itemgetter
 from textwrap import wrap
 
 from rich.text import Text
@@ -14,7 +13,7 @@ from rich.text import Text
 from torchcost import units as scale
 from torchcost.hardware.points import Point, Roof, measured, omitted, points, roofs
 from torchcost.hardware.roofline import RooflineModel
-from torchcost.render.drawing import drawn
+from torchcost.render.drawing import drawn, in_a_row
 from torchcost.render.roofline import walls
 from torchcost.render.signs import cut, safe_for
 from torchcost.render.text import WIDTH
@@ -142,11 +141,7 @@ class _Canvas:
 
     def row(self, number: int) -> Text:
         """A line of the canvas; what is raised above the first is in line -1."""
-        row = Text()
-        cells = (self.cells.get((number, column), (" ", "")) for column in range(self.x.steps // 2))
-        for style, alike in groupby(cells, key=itemgetter(1)):
-            row.append("".join(sign for sign, _ in alike), style)
-        return row
+        return in_a_row(self.cells.get((number, column), (" ", "")) for column in range(self.x.steps // 2))
 
 
 def _plot(layers: Sequence[_Layer], columns: int, *, ascii_only: bool) -> Iterator[Text]:

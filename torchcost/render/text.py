@@ -14,12 +14,13 @@ from torchcost import units as scale
 from torchcost.render.cells import AT_LEAST, cell, header
 from torchcost.render.drawing import ENDLESS, GAP, drawn, plain_table
 from torchcost.render.signs import Safe, cut, safe_for
+from torchcost.timing import PHASES
 from torchcost.tree.columns import COLUMNS
 from torchcost.tree.summary import Summary
 from torchcost.tree.views import Row, View, rows
 from torchcost.units import Units
 
-__all__ = ["footer", "not_counted", "remarks", "render"]
+__all__ = ["footer", "not_counted", "remarks", "render", "wrapped"]
 
 WIDTH = 100
 
@@ -80,8 +81,8 @@ def render(
     table = _table(names, cells, widths, headers, room=width - _taken(widths), safe=safe)
     remarks = footer(summary, units=units) if below is None else below
     remarks = [*remarks, *_left_out(cells.keys() - widths.keys(), view)]
-    wrapped = (part for line in remarks for part in _wrap(safe(line), width))
-    return "\n".join((drawn(table, width, color=color), "", *wrapped))
+    lines_below = (part for line in remarks for part in wrapped(safe(line), width))
+    return "\n".join((drawn(table, width, color=color), "", *lines_below))
 
 
 def _table(
@@ -157,7 +158,7 @@ def _left_out(dropped: Collection[str], view: View) -> Iterator[str]:
         yield f"Left out for width: {named}. Ask for fewer columns, or widen."
 
 
-def _wrap(line: str, width: int) -> list[str]:
+def wrapped(line: str, width: int) -> list[str]:
     """A line at most `width` wide, broken at commas where that suffices: a number keeps its unit."""
     parts = (part.replace(" ", "\xa0") if len(part) < width // 2 else part for part in line.split(", "))
     return [part.replace("\xa0", " ") for part in wrap(", ".join(parts), width, subsequent_indent="  ")]
@@ -172,7 +173,7 @@ def _totals(summary: Summary, units: Units) -> Iterator[str]:
     flops, bound = scale.count(summary.flops, units), summary.lower_bound
     parts = f"2 x {scale.quantity(summary.macs, 'MACs', units)} + {scale.count(summary.other_flops, units)} other"
     yield f"FLOPs {AT_LEAST}{flops}; counted are {parts}" if bound else f"FLOPs {flops} = {parts}"
-    phases = {"forward": summary.forward, "backward": summary.backward, "recompute": summary.recompute}
+    phases = {phase: getattr(summary, phase) for phase in PHASES}
     if summary.flops != summary.forward.flops:
         split = (f"{name} {scale.count(cost.flops, units)}" for name, cost in phases.items() if cost.flops)
         yield f"  {' + '.join(split)}"
@@ -212,6 +213,8 @@ def _traffic(summary: Summary, units: Units) -> Iterator[str]:
         f"writes {bound}{scale.nbytes(total.bytes_written, units)}, "
         f"{scale.ratio(total.intensity)} FLOP/B"
     )
+    if summary.memory is not None:
+        yield f"Peak memory {scale.nbytes(summary.memory.peak_bytes, units)}"
 
 
 def _coverage(summary: Summary) -> Iterator[str]:

@@ -12,11 +12,11 @@ from typing import Any
 from torchcost.errors import ConfigurationError
 from torchcost.words import close_match, told
 
-__all__ = ["LIBRARIES", "without_advice"]
+__all__ = ["LIBRARIES", "configuration", "library", "without_advice"]
 
 
 def _torchvision(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
-    models = _library("torchvision.models")
+    models = library("torchvision.models")
     _refuse_weights(kwargs, "weights", "weights_backbone")
     if name not in models.list_models():
         raise ConfigurationError(_unknown("torchvision", name, models.list_models()))
@@ -27,7 +27,7 @@ def _torchvision(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
 
 
 def _timm(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
-    timm = _library("timm")
+    timm = library("timm")
     _refuse_weights(kwargs, "pretrained", "checkpoint_path")
     if not timm.is_model(name.partition(".")[0]):
         raise ConfigurationError(_unknown("timm", name, timm.list_models()))
@@ -36,8 +36,8 @@ def _timm(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
 
 def _transformers(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
     """The class that the configuration's `architectures` names, else AutoModel's choice."""
-    transformers = _library("transformers")
-    config = _configuration(transformers, name, kwargs)
+    transformers = library("transformers")
+    config = configuration(name, kwargs)
     architectures = getattr(config, "architectures", None) or ["AutoModel"]
     kind = getattr(transformers, architectures[0], transformers.AutoModel)
     if kind is transformers.AutoModel:
@@ -52,7 +52,9 @@ LIBRARIES: Mapping[str, Callable[[str, Mapping[str, Any]], Callable[[], Any]]] =
 }
 
 
-def _configuration(transformers: Any, name: str, kwargs: Mapping[str, Any]) -> Any:
+def configuration(name: str, kwargs: Mapping[str, Any]) -> Any:
+    """The configuration of transformers that a directory holds, or a class by its name, with `kwargs` in it."""
+    transformers = library("transformers")
     kind = getattr(transformers, name, None)
     try:
         if Path(name, "config.json").is_file():
@@ -76,7 +78,7 @@ def without_advice(error: BaseException, said: str) -> str:
     return "it asks for code that comes with it" if "trust_remote_code" in str(error) else said
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from torchcost.errors import FakeExecutionError, MeasurementError
+from torchcost.handlers.call import storage_id
 from torchcost.record import Trace, place
 from torchcost.timing import Timing
 from torchcost.trace.copies import copied
@@ -30,8 +31,10 @@ from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
 from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
+from torchcost.trace.storages import LiveStorages, storages_of
 from torchcost.trace.timing import Repeats, device_of_work, time_runs
 from torchcost.trace.tracer import Tracer, owners
+from torchcost.trace.training import Training, train
 from torchcost.trace.untouched.state import modes_set, rng_preserved, state_preserved
 from torchcost.trace.untouched.tensors import Protected
 
@@ -50,17 +53,48 @@ _NEEDS_DATA = (
 _NO_FAKE = "There was no fake impl registered"
 """How torch says that a custom operator has no kernel for fakes, by an exception of no kind of its own."""
 
+_UNFUSED = "the memory of nn.TransformerEncoderLayer is that of its plain path: its fused one cannot be watched"
+
 _ON_FAKES = "torchcost: this was a run on fakes, of a copy of the model; execution='real' runs the model itself."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """How a model is to be run: in which mode, with or without backward, for real or on fakes, timed or not."""
+    """How a model is to be run: in which mode, with or without backward, for real or on fakes, timed or not.
+
+    With `memory` its storages are followed, which "auto" does on fakes where it can, and with `workspaces` the scratch
+    of its kernels is measured. With a `training`, which needs `memory`, it is two steps of it. With a `change` it is of
+    a copy of the model, to which that was done before. With `inputs_from` the model is called with what that makes of
+    it first, uncounted, as the cache of tokens before; `reads` is shown the output while it is there. `said` is what
+    else a report says of the run.
+    """
 
     mode: Mode = "eval"
     backward: Backward = False
     execution: Execution = "auto"
     timing: Repeats | None = None
+    memory: bool = False
+    workspaces: bool = False
+    training: Training | None = None
+    change: Callable[[nn.Module], object] | None = None
+    inputs_from: Callable[[nn.Module], Arguments] | None = None
+    reads: Callable[[Any], object] | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_backward(self) -> bool:
+        return bool(self.backward) or self.training is not None
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What a report says of it."""
+        training = self.training.context if self.training is not None else {}
+        return {"mode": self.mode, **training, **self.said}
+
+    @property
+    def prefers_fakes(self) -> bool:
+        """Whether "auto" is to run on fakes although there are weights."""
+        return self.memory and self.timing is None
 
 
 def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None = None) -> Trace:
@@ -78,25 +112,55 @@ def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | No
             "Build the model with weights, and count it with execution='real'."
         )
     with rng_preserved():
-        if run.execution == "real" or (run.execution == "auto" and not on_meta):
-            if any(map(is_lazy_module, modules)):
-                model = _materialised(model, inputs, run)
-                modules = distinct_modules(model)
-            return _real(model, modules, inputs, run, journal)
-        return _fake(model, inputs, run, journal)
+        if run.execution == "fake" or on_meta:
+            return _fake(model, inputs, run, journal)
+        if run.execution == "auto" and run.prefers_fakes:
+            try:
+                return _fake(model, inputs, run, journal)
+            except FakeExecutionError as error:
+                trace = _real(model, inputs, run, journal)
+                return replace(trace, notes=(*trace.notes, f"Run for real, since on fakes: {error}"))
+        return _real(model, inputs, run, journal)
 
 
-def _real(
-    model: nn.Module, modules: Sequence[nn.Module], inputs: Arguments, run: Run, journal: Journal | None
-) -> Trace:
-    tensors, given = distinct_tensors(modules), inputs.copied()
-    protected = Protected(given.tensors(), grads_cleared=bool(run.backward))
-    tracer = Tracer(model, protected=protected, journal=journal, flow=Flow())
-    with state_preserved(modules, tensors, protected), modes_set(modules, run.mode):
+def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
+    if any(map(is_lazy_module, distinct_modules(model))):
+        model = _materialised(model, inputs, run)
+    modules, given = distinct_modules(model), inputs.copied()
+    subject = _disposable(model) if run.training is not None or run.change is not None else model
+    if run.change is not None:
+        run.change(subject)
+    tensors = distinct_tensors(distinct_modules(subject))
+    protected = Protected(given.tensors(), grads_cleared=run.has_backward)
+    if subject is not model:
+        protected.made(map(storage_id, tensors))
+    storages = storages_of(subject, given, workspaces=run.workspaces) if run.memory else None
+    new_tracer = partial(Tracer, subject, protected=protected, journal=journal, storages=storages)
+    with (
+        state_preserved(modules, distinct_tensors(modules), protected),
+        modes_set((*modules, *distinct_modules(subject)), run.mode),
+    ):
         protected.note_leaves((*tensors, *given.tensors()))
-        _call(model, given, tracer, run)
+        tracer = _run(subject, given, run, new_tracer, storages)
         timing = _timed(model, inputs, run, protected) if run.timing is not None else None
-    return replace(tracer.trace(execution="real", mode=run.mode), timing=timing)
+    trace = tracer.trace(execution="real", **run.context)
+    return replace(trace, timing=timing, notes=(*trace.notes, *_paths(modules, run)))
+
+
+def _paths(modules: Sequence[nn.Module], run: Run) -> tuple[str, ...]:
+    """Notes on paths that are not taken while modules are watched."""
+    leaves_fused = run.memory and not run.has_backward and run.mode != "train"
+    if leaves_fused and any(isinstance(module, nn.TransformerEncoderLayer) for module in modules):
+        return (_UNFUSED,)
+    return ()
+
+
+def _disposable(model: nn.Module) -> nn.Module:
+    """A copy of a model, to be changed or trained and thrown away."""
+    try:
+        return copied(model, {})
+    except copy.Error as error:
+        raise MeasurementError(f"{error}. What changes a model, as a training step does, runs on a copy.") from error
 
 
 def _timed(model: nn.Module, inputs: Arguments, run: Run, protected: Protected) -> Timing:
@@ -116,47 +180,76 @@ def _timed(model: nn.Module, inputs: Arguments, run: Run, protected: Protected) 
 
 def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
     """The trace of the model's twin; what it reaches of the model itself (through a closure) is protected."""
-    twin, notes = Twin(model, inputs, backward=bool(run.backward)), list[str]()
+    twin, notes = Twin(model, inputs, backward=run.has_backward), list[str]()
     modules, copies = distinct_modules(model), distinct_modules(twin.model)
     with twin.discarded(notes):
-        protected = Protected(grads_cleared=bool(run.backward))
-        tracer = Tracer(twin.model, protected=protected, twin=twin, journal=journal, flow=Flow())
+        if run.change is not None:
+            with twin.mode:
+                run.change(twin.model)
+        protected = Protected(grads_cleared=run.has_backward)
+        storages = storages_of(twin.model, twin.inputs, workspaces=run.workspaces) if run.memory else None
+        new_tracer = partial(Tracer, twin.model, protected=protected, twin=twin, journal=journal, storages=storages)
         with (
             state_preserved(modules, distinct_tensors(modules), protected),
             modes_set((*modules, *copies), run.mode),
             twin.mode,
         ):
             protected.note_leaves((*distinct_tensors(copies), *twin.inputs.tensors()))
-            try:
-                _call(twin.model, twin.inputs, tracer, run)
-            except Exception as error:
-                if not _needs_data(error, tracer):
-                    error.add_note(_ON_FAKES)
-                    raise
-                raise FakeExecutionError(
-                    f"{tracer.operator} in {place(tracer.failure.path if tracer.failure else '')} needs real data, "
-                    "which a fake run has not. Build the model with weights and count it with execution='real'."
-                ) from error
-        trace = tracer.trace(execution="fake", mode=run.mode)
-        del tracer, protected, copies  # they hold the twin
-    return replace(trace, notes=(*trace.notes, *notes))
+            tracer = _run(twin.model, twin.inputs, run, new_tracer, storages, on_fakes=True)
+        trace = tracer.trace(execution="fake", **run.context)
+        del tracer, new_tracer, protected, copies, storages  # they hold the twin
+    return replace(trace, notes=(*trace.notes, *notes, *_paths(modules, run)))
 
 
-def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None:
-    """Forward, and backward if asked, under the tracer; an exception carries a note of where it arose."""
-    if run.backward and torch.is_inference_mode_enabled():
+def _run(
+    model: nn.Module,
+    inputs: Arguments,
+    run: Run,
+    new_tracer: Callable[..., Tracer],
+    storages: LiveStorages | None,
+    *,
+    on_fakes: bool = False,
+) -> Tracer:
+    """The tracer of one call, or of the last step of a training."""
+    if run.has_backward and torch.is_inference_mode_enabled():
         raise MeasurementError(
             "There is no backward inside torch.inference_mode(). Leave it, or count without backward."
         )
+    watching = partial(_explained, on_fakes=on_fakes)
+    if run.inputs_from is not None:
+        inputs = _made_first(model, run.inputs_from, new_tracer(storages=None, journal=None), watching)
+        if storages is not None:
+            storages.given(inputs)
+    if run.training is not None and storages is not None:
+        return train(model, inputs, run.training, lambda: new_tracer(flow=Flow()), storages, watching)
+    tracer = new_tracer(flow=Flow())
+    with watching(tracer), torch.enable_grad() if run.backward else torch.no_grad(), tracer:
+        tracer.given(inputs.tensors())
+        output = model(*inputs.args, **inputs.kwargs)
+        tracer.returned(output)
+        if run.backward:
+            _run_backward(output, tracer, run.backward)
+    if run.reads is not None:
+        run.reads(output)
+    return tracer
+
+
+def _made_first(
+    model: nn.Module,
+    make: Callable[[nn.Module], Arguments],
+    tracer: Tracer,
+    watching: Callable[[Tracer], AbstractContextManager[object]],
+) -> Arguments:
+    """What the model is to be called with, which it makes itself: that tracer is not asked what it cost."""
+    with watching(tracer), torch.no_grad(), tracer:
+        return make(model)
+
+
+@contextmanager
+def _explained(tracer: Tracer, *, on_fakes: bool) -> Iterator[None]:
+    """An exception out of the block carries a note of where it arose; one for want of data is FakeExecutionError."""
     try:
-        with ExitStack() as stack:
-            stack.enter_context(torch.enable_grad() if run.backward else torch.no_grad())
-            stack.enter_context(tracer)
-            tracer.given(inputs.tensors())
-            output = model(*inputs.args, **inputs.kwargs)
-            tracer.returned(output)
-            if run.backward:
-                _run_backward(output, tracer, run.backward)
+        yield
     except Exception as error:
         failure = tracer.failure
         if failure is not None and failure.error is error:
@@ -165,7 +258,15 @@ def _call(model: nn.Module, inputs: Arguments, tracer: Tracer, run: Run) -> None
                 f"called with {failure.inputs or 'no tensors'}. "
                 "Check the inputs given to count(model, args) against the model's forward."
             )
-        raise
+        if not on_fakes:
+            raise
+        if not _needs_data(error, tracer):
+            error.add_note(_ON_FAKES)
+            raise
+        raise FakeExecutionError(
+            f"{tracer.operator} in {place(failure.path if failure else '')} needs real data, "
+            "which a fake run has not. Build the model with weights and count it with execution='real'."
+        ) from error
 
 
 def _run_backward(output: Any, tracer: Tracer, backward: Backward) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from types import CodeType
 from typing import Any, Literal, Protocol
 
 import torch
@@ -13,8 +12,8 @@ from torch.utils._pytree import tree_map
 
 from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
-from torchcost.trace.fakes.kernels import run_on_fakes
-from torchcost.trace.fakes.mode import ThreadedFakeMode, admit, fakes_in_force
+from torchcost.trace.fakes.kernels import asked_of_fake, run_on_fakes
+from torchcost.trace.fakes.mode import ThreadedFakeMode, admit, fakes_in_force, never_compiled
 from torchcost.trace.patches.patch import Patch
 from torchcost.trace.plain import PLAIN
 
@@ -84,7 +83,7 @@ class OperatorMode(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: what torch would wrap the mode in takes longer than all that is done here; see _never_compiled."""
+        """No: what torch would wrap the mode in takes longer than all that is done here; see never_compiled."""
         return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -98,7 +97,7 @@ class OperatorMode(TorchDispatchMode):
             return NotImplemented
         kind = _kind(func)
         if kind == "free":
-            return func(*args, **kwargs)
+            return func(*args, **kwargs) if fakes is None else asked_of_fake(func, args, kwargs)
         if kind == "higher-order":
             admit(func)
             if str(func) in _RUN_BODIES and find_handler(func) is None:
@@ -127,14 +126,7 @@ class OperatorMode(TorchDispatchMode):
         return body
 
 
-def _never_compiled(code: CodeType) -> None:
-    """Tells torch's compiler to leave a function alone, and all that it calls."""
-    compiler = torch._C._dynamo.eval_frame
-    skip = compiler._FrameAction.SKIP
-    compiler.set_code_exec_strategy(code, compiler._FrameExecStrategy(skip, skip))
-
-
-_never_compiled(OperatorMode.__torch_dispatch__.__code__)
+never_compiled(OperatorMode.__torch_dispatch__.__code__)
 
 
 def watches_this_thread() -> bool:

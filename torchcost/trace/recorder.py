@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache, partial
 from threading import Lock
 from typing import Any
 
@@ -26,11 +26,11 @@ from torchcost.trace.plain import PLAIN
 from torchcost.trace.signature import Signed, signed_by_shapes
 from torchcost.trace.untouched.tensors import gives_new
 
-__all__ = ["Recorder", "dtype_name", "specs_of", "target_name", "touched"]
+__all__ = ["LIFTED", "Recorder", "dtype_name", "specs_of", "target_name", "touched"]
 
 
 _NOTHING = Touched()
-_LIFTED = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift.default)
+LIFTED = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift.default)
 """What brings in a tensor that no operator made."""
 
 
@@ -56,6 +56,27 @@ class Recorder:
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, path: str, phase: Phase
     ) -> Signed | None:
         """Adds an operator that ran, by its rule, and gives what it is known by."""
+        priced = self._priced(operator, args, kwargs, output, path)
+        if priced is None:
+            return None
+        price, storages, known_by = priced
+        self.add(price, storages, path=path, phase=phase)
+        return known_by
+
+    def counting(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, *, path: str, phase: Phase
+    ) -> tuple[Callable[[], object], Signed | None]:
+        """What adds an operator that ran, once it is called, and what it is known by; neither holds its tensors."""
+        priced = self._priced(operator, args, kwargs, output, path)
+        if priced is None:
+            return _nothing, None
+        price, storages, known_by = priced
+        return partial(self.add, price, storages, path=path, phase=phase), known_by
+
+    def _priced(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, path: str
+    ) -> tuple[Record, Touched, Signed | None] | None:
+        """The price of an operator, what it touched and what it is known by; None for one that is not counted."""
         rule = self._rule(operator)
         if rule is not None and rule.handler is None:
             self.made_unpriced(operator, output, args)
@@ -63,9 +84,7 @@ class Recorder:
         call = Call(target=operator, args=args, kwargs=kwargs, output=output, weights=self._weights)
         known_by = signed_by_shapes(call) if rule is not None and rule.sees_only_shapes else None
         price = self.known(known_by) or self.price(rule, call, known_by, path=path)
-        storages = touched(output, known_by, call) if self._flow is not None else _NOTHING
-        self.add(price, storages, path=path, phase=phase)
-        return known_by
+        return price, touched(output, known_by, call) if self._flow is not None else _NOTHING, known_by
 
     def _rule(self, operator: Any) -> Rule | None:
         if operator not in self._rules:
@@ -77,10 +96,10 @@ class Recorder:
 
         A view that its schema does not declare, as `_unsafe_view`, made nothing.
         """
-        if self._flow is None or not (gives_new(operator) or operator in _LIFTED):
+        if self._flow is None or not (gives_new(operator) or operator in LIFTED):
             return
         made = set(map(storage_id, tensors_in(output)))
-        if operator not in _LIFTED:
+        if operator not in LIFTED:
             made.difference_update(map(storage_id, tensors_in(args)))
         with self._lock:
             self._flow.forget(made)
@@ -173,6 +192,10 @@ class Recorder:
         except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
             self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
         return work, cost
+
+
+def _nothing() -> None:
+    """There is nothing to add."""
 
 
 def touched(output: object, known_by: Signed | None, call: Call | None = None) -> Touched:

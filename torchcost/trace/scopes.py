@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import FrameType
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.parameter import is_lazy
+from torch.utils.checkpoint import _StopRecomputationError
 
 from torchcost.cost import TensorSpec
 from torchcost.handlers.call import Call, storage_id
@@ -39,13 +40,9 @@ from torchcost.trace.scripts import unseen
 __all__ = ["Failure", "Scope", "Scopes", "Visit", "note_storages"]
 
 
-Ran = tuple[Any, tuple[Any, ...], dict[str, Any], Any]
-"""An operator that ran, its arguments and its output."""
-
-
 @dataclass(slots=True, eq=False)
 class Scope:
-    """One running call of a module. `claim` is set where a rule counts it; `held` are the operators it holds back.
+    """One running call of a module. `claim` is set where a rule counts it; `held` count the operators it holds back.
 
     `watched` says whether its operators are seen. `frame` is that of torch's code that calls the module's hooks and its
     `forward`, in whichever thread.
@@ -59,7 +56,7 @@ class Scope:
     frame: FrameType
     watched: bool = True
     thread: int = field(default_factory=threading.get_ident)
-    held: list[Ran] = field(default_factory=list)
+    held: list[Callable[[], object]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -103,9 +100,11 @@ class Scopes:
         weights: dict[int, StorageWeakRef | None],
         new_mode: Callable[[], OperatorMode],
         effects: Effects,
-        journal: Journal | None = None,
+        watches_all: bool = False,
+        journals: Sequence[Journal] = (),
     ) -> None:
-        self._journal = journal
+        self._journals = journals
+        self._watches_all = watches_all
         self._recorder = recorder
         self._new_mode = new_mode
         self._effects = effects
@@ -186,11 +185,14 @@ class Scopes:
         if scope.claim is not None:
             stack.claim, visit.claimed = scope, True
         stack.scopes.append(scope)
-        if scope.claim is not None and not torch.is_grad_enabled() and needs_no_watch(module):
+        if scope.claim is not None and self._may_look_away() and needs_no_watch(module):
             self._look_away(scope, args, kwargs)
         self._attribution.change(path)
-        if self._journal is not None:
-            self._journal.entered(path, module, args, kwargs)
+        for journal in self._journals:
+            journal.entered(path, module, args, kwargs)
+
+    def _may_look_away(self) -> bool:
+        return not self._watches_all and not torch.is_grad_enabled()
 
     def _look_away(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Takes the mode off until the call ends; it stays where it has fakes to correct, or lies below another's."""
@@ -233,8 +235,8 @@ class Scopes:
         else:
             for instruction in unseen(module):
                 self._recorder.add(self._recorder.unseen(instruction), path=scope.path, phase="forward")
-        if self._journal is not None and not failed:
-            self._journal.left(scope.path, module, args, kwargs, output)
+        for journal in () if failed else self._journals:
+            journal.left(scope.path, module, args, kwargs, output)
         scopes = self._stack.scopes
         self._attribution.change(scopes[-1].path if scopes else "")
         if not scopes and threading.get_ident() != self._home:
@@ -258,9 +260,11 @@ class Scopes:
             mode.__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _note_failure(self, scope: Scope, args: object, kwargs: object) -> None:
-        """Remembers the innermost module that an exception left."""
+        """Remembers the innermost module that an exception left; it holds the frames of that, and all in them."""
         error = sys.exception()
-        if error is not None and (self.failure is None or self.failure.error is not error):
+        if error is None or isinstance(error, _StopRecomputationError):  # which only ends a recomputation early
+            return
+        if self.failure is None or self.failure.error is not error:
             inputs = ", ".join(map(str, specs_of((args, kwargs))))
             self.failure = Failure(error, scope.path, type(scope.module).__name__, inputs)
 
@@ -273,8 +277,8 @@ class Scopes:
             if price.cost is not None or not watched:
                 self._recorder.add(price, storages, path=scope.path, phase="forward")
                 return
-        for ran in scope.held:
-            self._recorder.count(*ran, path=scope.path, phase="forward")
+        for count in scope.held:
+            count()
 
     def _priced(
         self, scope: Scope, claim: Claim, args: Any, kwargs: Any, output: Any, *, watched: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
@@ -29,6 +29,8 @@ from torchcost.trace.patches.recompute import RECOMPUTATION_MARKED, recomputing
 from torchcost.trace.paths import distinct_modules, named_modules
 from torchcost.trace.recorder import Recorder
 from torchcost.trace.scopes import Failure, Scopes, Visit, note_storages
+from torchcost.trace.signature import Signed
+from torchcost.trace.storages import LiveStorages
 from torchcost.trace.untouched.tensors import Protected
 
 __all__ = ["Tracer", "owners"]
@@ -55,7 +57,8 @@ class Tracer:
 
     Operators outside every module, or without a model, belong to the root. `protected` is told of each operator, to
     save what it writes; `twin` too where the model is one, for its fakes. `journal` is told of each event, and `flow`
-    of each call, which is kept to the end: in a run of one call of a model, not in one without an end.
+    of each call, which is kept to the end: in a run of one call of a model, not in one without an end. `storages` is
+    told of all that is made.
     """
 
     def __init__(
@@ -66,10 +69,12 @@ class Tracer:
         twin: Twin | None = None,
         journal: Journal | None = None,
         flow: Flow | None = None,
+        storages: LiveStorages | None = None,
     ) -> None:
         self._notes = plugins.loaded()
         self.model = model if model is not None else _NoModel()
-        self._twin = twin
+        self._twin, self._storages = twin, storages
+        self._outside: Phase = "forward"
         modules = distinct_modules(self.model)
         self._weights = _storages(modules)
         self._stands_for = _scripts_weights(modules, twin)
@@ -85,7 +90,8 @@ class Tracer:
             weights=self._weights,
             new_mode=partial(_mode_of, weakref.ref(self)),
             effects=self._effects,
-            journal=journal,
+            watches_all=storages is not None,
+            journals=tuple(each for each in (journal, storages) if each is not None),
         )
         self._open = ExitStack()
         self._paused = False
@@ -97,6 +103,8 @@ class Tracer:
         with ExitStack() as stack:
             stack.enter_context(applied(flex_attention_uncompiled, *CONTROL_FLOW_AS_PYTHON, *RECOMPUTATION_MARKED))
             stack.enter_context(self._scopes.watched())
+            if self._storages is not None:
+                stack.enter_context(self._storages.watched())
             self._open = stack.pop_all()
         return self
 
@@ -128,6 +136,15 @@ class Tracer:
         finally:
             self._paused = False
 
+    @contextmanager
+    def optimizing(self) -> Iterator[None]:
+        """The step of an optimizer: what runs outside of backward is its work."""
+        self._outside = "optimizer"
+        try:
+            yield
+        finally:
+            self._outside = "forward"
+
     def before(
         self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -146,9 +163,12 @@ class Tracer:
             self._effects.after(operator, output)
             return
         path, phase = self._place()
+        if self._storages is not None:
+            self._storages.ran(operator, args, kwargs, output, path=path, phase=phase)
         claim, known_by = self._scopes.claim, None
         if claim is not None and phase == "forward":
-            claim.held.append((operator, args, kwargs, output))
+            count, known_by = self._counting(operator, args, kwargs, output, claim.path)
+            claim.held.append(count)
         else:
             known_by = self._recorder.count(operator, args, kwargs, output, path=path, phase=phase)
         if known_by is not None:
@@ -157,6 +177,14 @@ class Tracer:
             self._effects.after(operator, output)
             self._effects.used(args)
 
+    def _counting(
+        self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, path: str
+    ) -> tuple[Callable[[], object], Signed | None]:
+        """What counts an operator later on, if that is needed; where storages are followed it must not hold any."""
+        if self._storages is not None:
+            return self._recorder.counting(operator, args, kwargs, output, path=path, phase="forward")
+        return partial(self._recorder.count, operator, args, kwargs, output, path=path, phase="forward"), None
+
     def trace(self, **context: str) -> Trace:
         """What has been counted so far."""
         records = self._recorder.records()
@@ -164,6 +192,7 @@ class Tracer:
             modules=tuple(self._entries()),
             records=records,
             chains=self._recorder.chains(records),
+            memory=self._storages.finished() if self._storages is not None else None,
             edges=self._recorder.edges(records),
             notes=(*self._notes, *self._recorder.notes),
             complete=not self._incomplete,
@@ -174,7 +203,7 @@ class Tracer:
         """The module and phase that the running operator belongs to."""
         scope = self._scopes.current
         if not in_backward():
-            return (scope.path if scope is not None else ""), "forward"
+            return (scope.path if scope is not None else ""), self._outside
         phase: Phase = "recompute" if recomputing() else "backward"
         if scope is not None and scope.in_backward:
             return scope.path, phase

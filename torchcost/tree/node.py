@@ -5,7 +5,7 @@ Law, held by every tree: `node.total == node.own + sum(child.total for child in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -15,7 +15,7 @@ from torchcost.record import ModuleEntry, ParameterEntry, Record
 from torchcost.timing import Phase
 from torchcost.tree.explanation import WIDTH, Child, explain
 
-__all__ = ["Node", "build", "sum_costs"]
+__all__ = ["Node", "build", "nearest", "sum_costs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -128,11 +128,11 @@ def build(entries: Iterable[ModuleEntry], records: Iterable[Record]) -> Node:
     modules = {"": modules.pop("", ModuleEntry(path="", type="", calls=1)), **modules}
     own: dict[str, list[Record]] = {path: [] for path in modules}
     for record in records:
-        own[_nearest(record.path, modules)].append(record)
+        own[nearest(record.path, modules)].append(record)
     below: dict[str, list[str]] = {path: [] for path in modules}
     for path in modules:
         if path:
-            below[_nearest(path.rpartition(".")[0], modules)].append(path)
+            below[nearest(path.rpartition(".")[0], modules)].append(path)
     nodes: dict[str, Node] = {}
     for path in reversed(_parents_first(below)):  # inmost first: a deep model must not recurse to death
         children = tuple(nodes[child] for child in below[path])
@@ -155,7 +155,7 @@ def _parents_first(below: dict[str, list[str]]) -> list[str]:
     return order
 
 
-def _nearest(path: str, modules: dict[str, ModuleEntry]) -> str:
+def nearest(path: str, modules: Container[str]) -> str:
     """The path itself, or the closest parent that is a module (a name may hold dots of its own)."""
     while path not in modules:
         path = path.rpartition(".")[0]

@@ -10,6 +10,7 @@ from torchcost.cost import RULES, Cost, TensorSpec
 from torchcost.errors import ReportError
 from torchcost.record import Chain, Edge, ModuleEntry, ParameterEntry, Record, Trace
 from torchcost.timing import PHASES, MeasuredEnergy, ModuleTiming, Phase, Spread, Timing
+from torchcost.tree import memory_schema
 
 __all__ = ["SCHEMA", "as_text", "from_dict", "read", "to_dict"]
 
@@ -29,6 +30,7 @@ def to_dict(trace: Trace) -> dict[str, Any]:
         **({"chains": [_chain(chain) for chain in trace.chains]} if trace.chains else {}),
         **({"edges": [_edge(edge) for edge in trace.edges]} if trace.edges else {}),
         **({"timing": _timing(trace.timing)} if trace.timing is not None else {}),
+        **({"memory": memory_schema.to_dict(trace.memory)} if trace.memory is not None else {}),
     }
 
 
@@ -46,9 +48,10 @@ def from_dict(data: Any) -> Trace:
             context=_read_texts(data, "context"),
             timing=_read_timing(data["timing"]) if "timing" in data else None,
             chains=tuple(_read_chain(chain) for chain in data.get("chains", ())),
+            memory=memory_schema.from_dict(data["memory"]) if "memory" in data else None,
             edges=tuple(_read_edge(edge) for edge in data.get("edges", ())),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ReportError(f"The report is damaged: {error!r}. Save it again with report.save(path).") from error
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchcost.cost import RULES, BytesRead, Cost, ParameterCount, UncachedAccesses
 from torchcost.record import Chain, Edge, Record, Trace
 from torchcost.timing import Timing
 from torchcost.tree import schema, tables
 from torchcost.tree.node import Node, build, sum_costs
+
+if TYPE_CHECKING:
+    from torchcost.tree.memory import MemoryProfile
 
 __all__ = ["Summary"]
 
@@ -104,6 +107,11 @@ class Summary:
         """Forward work done again inside backward by activation checkpointing."""
         return sum_costs(self._trace.of_phase("recompute"))
 
+    @cached_property
+    def optimizer(self) -> Cost:
+        """The step of the optimizer, in a report of a training step."""
+        return sum_costs(self._trace.of_phase("optimizer"))
+
     @property
     def complete(self) -> bool:
         """False if an exception ended the run half way."""
@@ -118,6 +126,15 @@ class Summary:
     def timing(self) -> Timing | None:
         """Measured times; None where none were asked for, `count(..., timing=True)`."""
         return self._trace.timing
+
+    @cached_property
+    def memory(self) -> MemoryProfile | None:
+        """What the run held; None where that was not asked for, `count(..., memory=True)`."""
+        if self._trace.memory is None:
+            return None
+        from torchcost.tree.memory import MemoryProfile  # needs numpy, which takes longer to load than all the rest
+
+        return MemoryProfile(self._trace.memory)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torchcost.cost import Cost
 from torchcost.record import Record
-from torchcost.tree.node import Node
+from torchcost.tree.node import Node, nearest
 
 __all__ = [
     "by_product",
@@ -63,10 +63,7 @@ def coverage(records: Iterable[Record]) -> float:
 
 def owner(record: Record, nodes: Mapping[str, Node]) -> str:
     """The path of the node a record is billed to."""
-    path = record.path
-    while path not in nodes:
-        path = path.rpartition(".")[0]
-    return path
+    return nearest(record.path, nodes)
 
 
 def by_product(records: Iterable[Record]) -> dict[str, Cost]:

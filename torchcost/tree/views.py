@@ -7,7 +7,7 @@ the modules that count for themselves and what containers do on their own, so it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -27,7 +27,7 @@ from torchcost.tree.layout import Group, Layout
 from torchcost.tree.node import Node
 from torchcost.tree.summary import Summary
 
-__all__ = ["Row", "View", "rows"]
+__all__ = ["Row", "View", "common_path", "equal", "folded", "in_full", "rows"]
 
 _WITHOUT_RUN = ("type", "calls", "params", "trainable")
 """Columns that are known of a module that did not run."""
@@ -95,14 +95,14 @@ def _tree(flat: Layout, view: View) -> Iterator[Row]:
         yield _row(_label(group), group, flat, view, lasts=lasts, short=_short(group))
         if view.depth is not None and len(lasts) >= view.depth:
             continue
-        children = _folded(group, flat, fold=view.fold)
+        children = folded(group, flat, fold=view.fold)
         if children and _has_own(group):
             yield _own_row(f"({_own_label(group)})", group, flat, view, lasts=(*lasts, False))
         below = [(child, (*lasts, child is children[-1])) for child in children]
         waiting.extend(reversed(below))
 
 
-def _folded(group: Group, flat: Layout, *, fold: bool) -> list[Group]:
+def folded(group: Group, flat: Layout, *, fold: bool = True) -> list[Group]:
     """The children of equal modules: the same child of each together, and neighbours that are equal together too."""
     positions: list[Group] = list(zip(*(node.children for node in group), strict=True))
     if not fold:
@@ -117,13 +117,9 @@ def _ranked(flat: Layout, view: View) -> Iterator[Row]:
     Equal modules that differ in their numbers only, or in the block they stand in, are one row.
     """
     yield _row(_label((flat.nodes[0],)), (flat.nodes[0],), flat, view, lasts=())
-    alike: dict[object, list[Node]] = {}
-    for node in flat.nodes:
-        if not node.children or _has_own((node,)):
-            kind = (_stem(node.name), node.path.count("."), flat.alike[node])
-            alike.setdefault(kind if view.fold else node, []).append(node)
+    counting = [node for node in flat.nodes if not node.children or _has_own((node,))]
     name = view.sort or "flops"
-    groups = [tuple(nodes) for nodes in alike.values()]
+    groups = equal(counting, flat) if view.fold else [(node,) for node in counting]
     order = {group: _figures(group, flat, (name,), own=bool(group[0].children))[0] for group in groups}
     known = [group for group, figure in order.items() if figure not in (None, "")]
     known.sort(key=lambda group: order[group], reverse=COLUMNS[name].kind != "text")  # type: ignore[arg-type,return-value]
@@ -132,13 +128,31 @@ def _ranked(flat: Layout, view: View) -> Iterator[Row]:
         yield _ranked_row(group, flat, view)
 
 
+def equal(nodes: Iterable[Node], flat: Layout) -> list[Group]:
+    """Modules that differ in their numbers only, or in the block they stand in, together."""
+    alike: dict[object, list[Node]] = {}
+    for node in nodes:
+        kind = (_stem(node.name), node.path.count("."), flat.alike[node])
+        alike.setdefault(kind, []).append(node)
+    return [tuple(group) for group in alike.values()]
+
+
 def _ranked_row(group: Group, flat: Layout, view: View) -> Row:
-    path = ".".join(map(_common, zip(*(node.path.split(".") for node in group), strict=True))) or "(root)"
-    times = f"{len(group)} x " if len(group) > 1 else ""
-    if not group[0].children:
-        return _row(f"{path} ({times}{group[0].type})", group, flat, view, lasts=())
     claimed = all(record.claimed for node in group for record in node.records)
-    return _own_row(f"{path} ({times}{group[0].type if claimed else _own_label(group)})", group, flat, view, lasts=())
+    if not group[0].children:
+        return _row(in_full(group), group, flat, view, lasts=())
+    return _own_row(in_full(group, "" if claimed else _own_label(group)), group, flat, view, lasts=())
+
+
+def in_full(group: Group, what: str = "") -> str:
+    """`layer.*.mlp (12 x Block)`: the paths of equal modules as one, and what they are, else their type."""
+    times = f"{len(group)} x " if len(group) > 1 else ""
+    return f"{common_path(group)} ({times}{what or group[0].type or 'no model'})"
+
+
+def common_path(group: Sequence[Node]) -> str:
+    """`layer.*.mlp`: the paths of modules that are as deep as each other, as one."""
+    return ".".join(map(_common, zip(*(node.path.split(".") for node in group), strict=True))) or "(root)"
 
 
 def _common(parts: Sequence[str]) -> str:

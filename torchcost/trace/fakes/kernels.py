@@ -1,4 +1,4 @@
-"""Where torch's fake kernels answer otherwise than its CPU kernels: a precision they refuse, strides they get wrong.
+"""Where torch's fake kernels answer otherwise than its CPU kernels: a precision, strides, a workspace they get wrong.
 
 Wrong strides matter: a later operator then copies, or does not, where the real one does the opposite.
 """
@@ -6,6 +6,7 @@ Wrong strides matter: a later operator then copies, or does not, where the real 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,11 +14,20 @@ from torch._prims_common import suggest_memory_format
 from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-__all__ = ["run_on_fakes"]
+from torchcost.trace.fakes.reserve import reserve_bytes
+
+__all__ = ["asked_of_fake", "run_on_fakes"]
 
 aten = torch.ops.aten
 Args = tuple[Any, ...]
 Dict = dict[str, Any]
+
+
+def asked_of_fake(operator: Any, args: Args, kwargs: Dict) -> Any:
+    """What a fake tensor is asked for; most often, its device, which torch would look for in its modes."""
+    if operator is torch.ops.prim.device.default and type(args[0]) is FakeTensor:
+        return args[0].device
+    return operator(*args, **kwargs)
 
 
 def run_on_fakes(operator: Any, args: Args, kwargs: Dict) -> Any:
@@ -48,14 +58,31 @@ def _laid_out_as(position: int) -> Callable[..., Any]:
     return corrected
 
 
+def _with_statistics_of_weights(operator: Any, args: Args, kwargs: Dict) -> Any:
+    """Statistics of a half precision input are kept in the precision of the weights, where that is float32."""
+    out, *statistics = _laid_out_as(0)(operator, args, kwargs)
+    if args[0].dtype.itemsize > 2 or all(tensor is None or tensor.dtype != torch.float32 for tensor in args[1:5]):
+        return (out, *statistics)
+    return (out, *(torch.empty_like(each, dtype=torch.float32) for each in statistics))
+
+
 def _seen_as_on_meta(operator: Any, args: Args, kwargs: Dict) -> Any:
     """A view's strides along dimensions of size 1 are those that torch's own rule gives, and so the memory format."""
-    viewed, x = operator(*args, **kwargs), args[0]
+    viewed, x = aten.view.default(*args, **kwargs), args[0]  # one that is not safe is the same here, but slow
     if x.is_contiguous() or 1 not in x.shape:
         return viewed
-    with _disable_current_modes():
-        strides = torch.empty_strided(x.shape, x.stride(), device="meta", dtype=x.dtype).view(args[1]).stride()
+    try:
+        strides = _strides_on_meta(x.shape, x.stride(), viewed.shape)
+    except TypeError:  # sizes that are symbols have no hash
+        strides = _strides_on_meta.__wrapped__(x.shape, x.stride(), viewed.shape)
     return viewed if viewed.stride() == strides else viewed.as_strided(viewed.shape, strides)
+
+
+@lru_cache(maxsize=1024)
+def _strides_on_meta(shape: torch.Size, strides: tuple[int, ...], viewed: torch.Size) -> tuple[int, ...]:
+    """The strides of a view by torch's own rule."""
+    with _disable_current_modes():
+        return torch.empty_strided(shape, strides, device="meta").view(viewed).stride()
 
 
 def _laid_out_as_a_sum(*positions: int) -> Callable[..., Any]:
@@ -77,8 +104,30 @@ def _contiguous(operator: Any, args: Args, kwargs: Dict) -> Any:
     return (first.contiguous() if first is not None else None, *others)
 
 
+def _with_reserve(operator: Any, args: Args, kwargs: Dict) -> Any:
+    """The last output is what the backward of a recurrent layer needs; the fake kernel gives none of it."""
+    *outputs, reserve = operator(*args, **kwargs)
+    if torch.is_grad_enabled() and (nbytes := reserve_bytes(*_dimensions(args))) is not None:
+        reserve = args[0].new_empty(nbytes, dtype=torch.uint8)
+    return (*outputs, reserve)
+
+
+def _with_two_biases(operator: Any, args: Args, kwargs: Dict) -> Any:
+    """The gradients of the two biases are two tensors; the fake kernel gives one twice."""
+    x, weight, recurrent, bias, other, *states = operator(*args, **kwargs)
+    return (x, weight, recurrent, bias, torch.empty_like(other) if other is bias else other, *states)
+
+
+def _dimensions(args: Args) -> tuple[int, int, int, int, bool, bool, torch.dtype]:
+    """Steps, batch, features, width, whether there are biases and whether it trains, and dtype of an LSTM's call."""
+    steps, batch, features = args[0].shape
+    return steps, batch, features, args[2].shape[1], bool(args[12]), bool(args[15]), args[0].dtype
+
+
 _CORRECTED: dict[Any, Callable[..., Any]] = {
     aten._grouped_mm.default: _in_half,
+    aten.mkldnn_rnn_layer.default: _with_reserve,
+    aten.mkldnn_rnn_layer_backward.default: _with_two_biases,
     **dict.fromkeys((aten.view.default, aten._unsafe_view.default), _seen_as_on_meta),
     **dict.fromkeys(
         (
@@ -91,7 +140,7 @@ _CORRECTED: dict[Any, Callable[..., Any]] = {
         _laid_out_as_a_sum(0, 1),
     ),
     aten.elu_backward.default: _laid_out_as_a_sum(0, 5),
-    aten.native_batch_norm.default: _laid_out_as(0),
+    aten.native_batch_norm.default: _with_statistics_of_weights,
     aten.native_group_norm.default: _laid_out_as(0),
     aten.native_group_norm_backward.default: _laid_out_as(1),
     aten.native_layer_norm_backward.default: _contiguous,

@@ -49,7 +49,7 @@ class Twin:
         except copy.Error as error:
             raise FakeExecutionError(f"{error}. A fake run needs a copy: count it with execution='real'.") from error
         self.inputs = inputs.copied(self._fakes.fake)
-        self.watch(tuple(self._fakes.pairs()))
+        self.watch([fake for _, fake in self._fakes.pairs()])
 
     def translated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """An operator's arguments, a fake in place of each tensor that has one."""
