@@ -186,7 +186,9 @@ def test_the_cache_is_a_category_of_its_own_and_all_of_them_are_the_peak() -> No
 
 def test_decoding_begins_with_the_cache_of_its_tokens_and_ends_with_one_more() -> None:
     model = language_model(hf.LlamaConfig(**SIZES))
-    cache = memory(decode(model, TOKENS, BATCH)).timeline_of("cache")
+    held = memory(decode(model, TOKENS, BATCH))
+    assert held.at(0)["input"] == BATCH * torch.long.itemsize
+    cache = held.timeline_of("cache")
     before, after = (kv_cache(model, tokens, BATCH).nbytes for tokens in (TOKENS, TOKENS + 1))
     assert (cache[0], cache[-1]) == (before, after)
     assert cache.max() < before + after  # each layer's old keys and values go as the new ones are there
@@ -195,8 +197,8 @@ def test_decoding_begins_with_the_cache_of_its_tokens_and_ends_with_one_more() -
 def test_what_a_training_keeps_for_backward_is_no_cache() -> None:
     model = real_model("Llama, shared heads")
     report = torchcost.training_step(model, {"input_ids": ids(), "labels": ids(), "use_cache": True})
-    assert "cache" not in memory(report).at_peak
-    assert "cache" not in memory(train(model, TOKENS, BATCH)).at_peak
+    assert memory(report).timeline_of("cache").max() == 0
+    assert memory(train(model, TOKENS, BATCH)).timeline_of("cache").max() == 0
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "a tuple"])

@@ -93,17 +93,26 @@ def test_calls_that_differ_in_the_kind_of_a_number_or_in_a_default_differ() -> N
             torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(
-    "other", [torch.empty(4, 4).t(), torch.empty(4, 4).half(), torch.empty(20)[4:].view(4, 4), torch.empty(4, 1)]
-)
-def test_calls_that_differ_in_a_tensor_differ(other: torch.Tensor) -> None:
+ALIKE = {
+    "shape": (torch.empty(4, 4), torch.empty(2, 8)),
+    "strides": (torch.empty(4, 4), torch.empty(4, 4).t()),
+    "dtype": (torch.empty(4, 4).half(), torch.empty(4, 4).bfloat16()),
+    "place in its memory": (torch.empty(20)[:16].view(4, 4), torch.empty(20)[4:].view(4, 4)),
+}
+"""Tensors that are alike but for one thing."""
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_calls_that_differ_in_one_thing_differ(name: str) -> None:
     plain, ours = FakeTensorMode(), ThreadedFakeMode()
     plain.cache_enabled = False
-    with plain:
-        expected = told(plain.from_tensor(other).flatten().add(1))
-    with ours:
-        torch.empty(4, 4).flatten().add(1)
-        assert told(ours.from_tensor(other).flatten().add(1)) == expected
+    for tensor in ALIKE[name]:
+        with plain:
+            x = plain.from_tensor(tensor)
+            expected = told([x + 1, x[1:]])
+        with ours:
+            x = ours.from_tensor(tensor)
+            assert told([x + 1, x[1:]]) == expected
 
 
 def test_what_needs_data_still_does_at_every_call() -> None:

@@ -30,6 +30,7 @@ from torchcost.trace.journal import Journal
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
 from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
+from torchcost.trace.patches.packing import one_sequence_a_row
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
 from torchcost.trace.storages import LiveStorages, storages_of
 from torchcost.trace.timing import Repeats, device_of_work, time_runs
@@ -192,6 +193,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
         with (
             state_preserved(modules, distinct_tensors(modules), protected),
             modes_set((*modules, *copies), run.mode),
+            one_sequence_a_row(twin.inputs.tensors()),
             twin.mode,
         ):
             protected.note_leaves((*distinct_tensors(copies), *twin.inputs.tensors()))

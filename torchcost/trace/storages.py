@@ -151,6 +151,7 @@ class LiveStorages:
         """A call of a module begins: what it makes itself is its own."""
         if not (stack := self._calls.stack):
             self.there((("", tensor) for tensor in cached_in(kwargs)), "cache")
+            self._cached(kwargs)
         stack.append((path, array("i")))
 
     def counted(self, record: Record) -> None:
