@@ -77,6 +77,14 @@ def test_what_the_model_itself_makes_and_backward_needs_is_an_activation() -> No
     assert made["aten.exp"] == "activation"
 
 
+def test_a_jagged_input_is_held_as_its_values() -> None:
+    jagged = torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)], layout=torch.jagged)
+    memory = torchcost.count(nn.Linear(4, 4), jagged, memory=True, execution="real").memory
+    assert memory is not None
+    assert TensorSpec(shape=(5, 4), dtype="float32") in memory.history.tensors
+    assert all(type(size) is int for spec in memory.history.tensors for size in spec.shape)
+
+
 def test_a_nested_tensor_is_held_without_a_shape() -> None:
     nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
     with torchcost.CostCounter(memory=True) as counter:

@@ -17,7 +17,6 @@ from torch._ops import OpOverload
 from torch._prims_common import is_non_overlapping_and_dense_or_false
 from torch.autograd.function import BackwardCFunction
 
-from torchcost.cost import TensorSpec
 from torchcost.handlers.call import storage_id, tensors_in
 from torchcost.memory import ALIVE, CATEGORIES, Category, Mark, MemoryHistory
 from torchcost.record import Record
@@ -26,8 +25,8 @@ from torchcost.trace.caches import cached_in
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.patches.patch import Patch, applied
 from torchcost.trace.paths import named_modules
-from torchcost.trace.recorder import LIFTED, dtype_name, specs_of, target_name
-from torchcost.trace.rows import OPEN, Rows
+from torchcost.trace.recorder import LIFTED
+from torchcost.trace.rows import OPEN, Kinds, Rows
 from torchcost.trace.scratch import Scratch
 from torchcost.trace.workspaces import Workspaces
 
@@ -56,16 +55,6 @@ class _Held(weakref.ref[torch.UntypedStorage]):
     row: int
 
 
-class _Names:
-    """Distinct values, each with its place."""
-
-    def __init__(self) -> None:
-        self.places: dict[Any, int] = {}
-
-    def __getitem__(self, value: Any) -> int:
-        return self.places.setdefault(value, len(self.places))
-
-
 class _Calls(threading.local):
     """The running calls of modules of one thread, each with the rows that it made itself."""
 
@@ -85,7 +74,7 @@ class LiveStorages:
         self._live: dict[int | None, _Held] = {}
         self._rows = Rows()
         self._ran_in, self._phase = array("i"), array("b")
-        self._paths, self._kinds, self._likes = _Names(), _Names(), _Names()
+        self._kinds = Kinds()
         self._calls = _Calls()
         self._loose = array("i")
         self._summed_into: list[tuple[int, int]] = []
@@ -160,7 +149,7 @@ class LiveStorages:
     def left(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         """A call of a module has ended: what it made and is still there outlives it. One that failed is not told."""
         stack, ended = self._calls.stack, ""
-        if all(name != path for name, _ in stack):
+        if all(name != path for name, _ in reversed(stack)):
             return
         while stack:
             ended, made = stack.pop()
@@ -170,7 +159,7 @@ class LiveStorages:
         for tensor in tensors_in(output):
             held = self._live.get(storage_id(tensor))
             if held is not None and self._rows.category[held.row] == OPEN:
-                self._rows.given_by[held.row] = self._paths[path]
+                self._rows.given_by[held.row] = self._kinds.paths[path]
         self._cached(output)
         if not stack:
             self._cached(kwargs)
@@ -189,7 +178,7 @@ class LiveStorages:
         number, live = PHASES.index(phase), self._live
         if number != self._last_phase:
             self._change(number)
-        self._ran_in.append(self._paths[path])
+        self._ran_in.append(self._kinds.paths[path])
         self._phase.append(number)
         if self._workspaces is not None:
             self._workspaces.ran(operator, args, kwargs)
@@ -225,17 +214,15 @@ class LiveStorages:
         for row, moment in self._summed_into:
             if self._rows.died[row] == moment:  # nobody else had it: the sum took its place
                 self._rows.died[row] = moment - 1
-        devices, tensors, targets = _Names(), _Names(), _Names()
-        likes = [(devices[str(device)], tensors[spec]) for device, spec in map(_told, self._likes.places)]
-        kinds = [(path, targets[_name(target)], *likes[like]) for path, target, like in self._kinds.places]
+        told = self._kinds.told()
         return MemoryHistory(
-            **self._rows.columns(kinds, _BECAME),
+            **self._rows.columns(told.kinds, _BECAME),
             ran_in=self._ran_in[:],
             phase=self._phase[:],
-            paths=tuple(self._paths.places),
-            devices=tuple(devices.places),
-            tensors=tuple(tensors.places),
-            targets=tuple(targets.places),
+            paths=told.paths,
+            devices=told.devices,
+            tensors=told.tensors,
+            targets=told.targets,
             phases=PHASES,
             marks=tuple(self._marks),
             workspace=self._workspaces.measured() if self._workspaces is not None else array("q"),
@@ -291,7 +278,7 @@ class LiveStorages:
         held = _Held(storage, self._gone)
         self._live[number], held.number = held, number
         with self._lock:
-            kind = self._kinds[self._paths[path], target, self._likes[_like(tensor)]]
+            kind = self._kinds.of(tensor, path, target)
             held.row = row = self._rows.add(
                 storage.nbytes(), born=len(self._ran_in), kind=kind, category=category, made_in=self._last_phase
             )
@@ -341,28 +328,3 @@ def _category_of(operator: Any) -> int:
 def _writes(operator: Any) -> bool:
     """Whether an operator may change what it was given, so its size too."""
     return not isinstance(operator, OpOverload) or operator._schema.is_mutable
-
-
-_Like = tuple[torch.device, torch.dtype, torch.Size] | tuple[torch.device, TensorSpec]
-
-
-def _like(tensor: torch.Tensor) -> _Like:
-    """What tensors that are alike share: device, dtype and shape, which a nested one does not have."""
-    try:
-        like = tensor.device, tensor.dtype, tensor.shape
-        hash(like)
-    except (RuntimeError, TypeError):
-        return tensor.device, next(iter(specs_of(tensor)), TensorSpec(shape=(), dtype=dtype_name(tensor.dtype)))
-    return like
-
-
-def _told(like: _Like) -> tuple[torch.device, TensorSpec]:
-    if len(like) == 2:
-        return like
-    device, dtype, shape = like
-    return device, TensorSpec(shape=tuple(shape), dtype=dtype_name(dtype))
-
-
-def _name(target: Any) -> str:
-    """What made a storage; nothing that is known where it was there before."""
-    return target_name(target) if target is not None else ""
