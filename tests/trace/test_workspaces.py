@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,6 +128,13 @@ def test_to_measure_leaves_the_random_numbers_alone() -> None:
     before = torch.get_rng_state()
     memory(Random(), X)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_to_measure_leaves_the_environment_alone(measured: list[int]) -> None:
+    before = dict(os.environ)
+    memory(convolution(), X)
+    assert measured
+    assert dict(os.environ) == before
 
 
 def test_without_being_asked_nothing_is_measured(measured: list[int]) -> None:

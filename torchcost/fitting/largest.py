@@ -131,7 +131,7 @@ def _first(runs: _Runs) -> tuple[int, tuple[str, ...]]:
     except Exception as error:  # whatever the model's own code says to one item
         try:
             runs.of(2)
-        except Exception:
+        except Exception:  # nor do two: what the model said to one is told, and is not taken for an effect of this
             raise error from None
         return 2, (f"A batch of {runs.step} does not run: {told(error)}",)
     return 1, ()

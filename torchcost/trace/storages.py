@@ -276,12 +276,13 @@ class LiveStorages:
             return None
         storage = tensor.untyped_storage()
         held = _Held(storage, self._gone)
-        self._live[number], held.number = held, number
+        held.number = number
         with self._lock:
             kind = self._kinds.of(tensor, path, target)
             held.row = row = self._rows.add(
                 storage.nbytes(), born=len(self._ran_in), kind=kind, category=category, made_in=self._last_phase
             )
+        self._live[number] = held  # another thread finds it with its row
         return row
 
     def _gone(self, held: Any) -> None:

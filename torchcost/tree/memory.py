@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from torchcost.cost import TensorSpec
 from torchcost.hardware.devices import Device
-from torchcost.memory import ALIVE, CATEGORIES, UNKNOWN, Category, Mark, MemoryHistory
+from torchcost.memory import ALIVE, CATEGORIES, NOT_GIVEN, UNKNOWN, Category, Mark, MemoryHistory
 from torchcost.tree.allocator import BLOCK, Replay, replay
 from torchcost.tree.fit import Fit, Limit, limit_of
 
@@ -145,7 +145,7 @@ class MemoryProfile:
     @property
     def unmeasured(self) -> int:
         """How many operators ran whose scratch could not be measured."""
-        return self.history.workspace.count(UNKNOWN)
+        return self.history.workspace[self._mark.first : self._mark.last].count(UNKNOWN)
 
     @property
     def average_bytes(self) -> float:
@@ -204,11 +204,9 @@ class MemoryProfile:
     def checkpointing_saves(self, path: str) -> int:
         """Bytes that a module keeps for backward and would not if it were checkpointed: all but what it gives."""
         inside = np.array([_is_below(name, path) for name in self.history.paths], dtype=bool)
+        strictly = inside & (np.array(self.history.paths) != path)
         given_by = self._column("given_by")
-        given_on = (given_by >= 0) & ~np.array([_is_below(name, path) and name != path for name in self.history.paths])[
-            given_by
-        ]
-        dropped = self._kept & inside[self._column("path")] & ~given_on
+        dropped = self._kept & inside[self._column("path")] & ((given_by == NOT_GIVEN) | strictly[given_by])
         return int(self._nbytes[dropped].sum())
 
     # --- rows --------------------------------------------------------------------------------------------------------
@@ -247,8 +245,8 @@ class MemoryProfile:
 
     @cached_property
     def _workspace(self) -> Rows | None:
-        """Bytes of scratch at each moment; before the run none."""
-        if not self.history.workspace:
+        """Bytes of scratch at each moment, before the run none; it is measured of kernels on the CPU, which take it."""
+        if not self.history.workspace or self.device != "cpu":
             return None
         scratch = np.concatenate(([0], np.maximum(self._column("workspace"), 0)))
         return scratch[self._mark.first : self._mark.last + 1]
