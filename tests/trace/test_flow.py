@@ -276,6 +276,21 @@ def test_two_parts_of_a_value_are_read_by_one_call() -> None:
     assert (edge.writer, edge.readers, edge.only_reader) == (0, (1,), 1)
 
 
+def test_what_a_claimed_module_keeps_for_backward_is_no_value_that_had_its_address_before() -> None:
+    class Dead(nn.Module):
+        """Leaves the addresses of many dead values to what comes next."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            values = [x * number for number in range(100)]
+            return torch.stack(values[:1])[0]
+
+    model, x = nn.Sequential(Dead(), nn.BatchNorm1d(8)), torch.rand(4, 8)
+    for _ in range(20):
+        found = edges(model, x, mode="train", backward=True)
+        read = [writer for writer, readers, *_ in found if "native_batch_norm_backward" in readers]
+        assert read == ["stack"]
+
+
 def test_a_counter_without_an_end_keeps_no_edges() -> None:
     with torchcost.CostCounter() as counter:
         F.relu(torch.rand(3) + 1)

@@ -169,6 +169,7 @@ class Tracer:
         if claim is not None and phase == "forward":
             count, known_by = self._counting(operator, args, kwargs, output, claim.path)
             claim.held.append(count)
+            self._recorder.made_unpriced(operator, output, args)
         else:
             known_by = self._recorder.count(operator, args, kwargs, output, path=path, phase=phase)
         if known_by is not None:
