@@ -16,7 +16,7 @@ from torch import nn
 import torchcost
 from tests.zoo.roads import llama
 from torchcost.errors import ConfigurationError
-from torchcost.language import decode, kv_cache, language_model, prefill, train
+from torchcost.language import decode, kv_cache, language_model, largest_batch, prefill, train
 from torchcost.report import Report
 from torchcost.trace.allocations import peak_of
 from torchcost.tree.memory import MemoryProfile
@@ -215,6 +215,16 @@ def test_a_cache_that_the_user_brings_is_one_too(named: bool) -> None:
     del output
 
 
+@pytest.mark.parametrize("step", [prefill, decode])
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_largest_batch_fits_and_the_next_does_not(name: str, step: Any) -> None:
+    model = language_model(CONFIGURATIONS[name]())
+    limit = memory(step(model, TOKENS, 1)).peak_bytes + 1_000_000
+    found = largest_batch(model, TOKENS, limit, step=step.__name__)
+    assert memory(step(model, TOKENS, found.batch)).peak_bytes == found.peak_bytes <= limit
+    assert memory(step(model, TOKENS, found.batch + 1)).peak_bytes == found.next_peak_bytes > limit
+
+
 # --- costs -----------------------------------------------------------------------------------------------------------
 
 
@@ -285,8 +295,10 @@ def test_a_model_is_that_of_a_directory_a_class_or_a_configuration(tmp_path: Pat
         (lambda: decode(real_model("GPT-2"), 0), "0 is no number of tokens. Write 1 or more"),
         (lambda: decode(real_model("GPT-2"), 4, 0), "0 is no number of batch"),
         (lambda: decode(real_model("GPT-2"), 4, cache="statik"), "No cache 'statik'. Did you mean 'static'?"),
+        (lambda: largest_batch(real_model("GPT-2"), 4, "t4", step="decod"), "No step 'decod'. Did you mean 'decode'?"),  # type: ignore[arg-type]
+        (lambda: largest_batch(real_model("GPT-2"), 4, 10_000), "No batch fits: a batch of 1 needs"),
         (lambda: language_model("no/directory"), "'hf:no/directory' is neither a directory with a config.json"),
-        (lambda: language_model(hf.T5Config()), "T5Config makes no causal language model: .* Give the configuration"),
+        (lambda: language_model(hf.T5Config()), "T5Config makes no causal language model. Give the configuration"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_to_write(wrong: Callable[[], object], said: str) -> None:

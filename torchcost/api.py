@@ -25,7 +25,7 @@ from torchcost.trace.timing import Repeats
 from torchcost.trace.tracer import Tracer
 from torchcost.trace.training import MakeOptimizer, Precision, Training, maker_of
 
-__all__ = ["CostCounter", "check_model", "count", "made_inputs", "training_of", "training_step"]
+__all__ = ["CostCounter", "check_model", "count", "made_inputs", "strictly", "training_of", "training_step"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,7 +77,7 @@ def count(
         workspaces=workspaces,
     )
     report = Report(observe(model, inputs, run))
-    return _strictly(report) if strict else report
+    return strictly(report) if strict else report
 
 
 def training_step(
@@ -115,7 +115,7 @@ def training_step(
     inputs = _inputs(model, args, kwargs, input_size, dtypes, device, "fake" if execution == "auto" else execution)
     run = Run(mode="train", execution=execution, memory=True, workspaces=workspaces, training=training)
     report = Report(observe(model, inputs, run))
-    return _strictly(report) if strict else report
+    return strictly(report) if strict else report
 
 
 def training_of(
@@ -189,7 +189,7 @@ class CostCounter:
         self._thread = None
         self._tracer.__exit__(kind, error, traceback)
         if self._strict and error is None:
-            _strictly(self.report)
+            strictly(self.report)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """The function, each call of it counted, or each step of the generator that it makes."""
@@ -330,7 +330,8 @@ def _check(name: str, value: object, known: tuple[object, ...]) -> None:
         raise ConfigurationError(f"{name}={value!r} is none of {', '.join(map(repr, known))}.")
 
 
-def _strictly(report: Report) -> Report:
+def strictly(report: Report) -> Report:
+    """A report in which everything is counted; raises UncountedError for another."""
     failed = [note for note in report.notes if RULE_FAILED in note]
     if failed:
         raise UncountedError(f"{'; '.join(failed)}. Mend the rule, or count without strict=True.")

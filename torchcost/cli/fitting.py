@@ -16,7 +16,7 @@ from torchcost.cli.options import is_typed
 from torchcost.cli.request import Request
 from torchcost.errors import ConfigurationError
 from torchcost.regression.quantities import parse
-from torchcost.render import fits as as_text
+from torchcost.render import fits as as_text, kv_cache as as_table
 from torchcost.tree.fit import Fit, limit_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,13 @@ class Questions:
         return tuple(memory.fits(_memory(text)) for text in self.fits)
 
     def answers(self, request: Request, **look: Any) -> Iterator[str]:
-        """What more runs of the model say."""
+        """What more runs of the model say: of the cache of a language model's step, and what was asked."""
+        if request.has_cache:
+            with _running(request):
+                from torchcost.cli.trying import kept
+
+                cache = kept(request)
+            yield as_table.render(cache, **look)
         if self.largest_batch:
             with _running(request):
                 from torchcost.cli.trying import largest

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from torchcost.api import count, training_step
+from torchcost.cli import language
 from torchcost.cli.guesses import guess, likely_input
 from torchcost.cli.inputs import InputSpec, arguments, called, parse
 from torchcost.cli.request import Request
@@ -69,9 +70,11 @@ def prepare(request: Request, tell: Tell) -> Prepared:
     """The model as it is built for a run on fakes, or for a real one if that is asked for."""
     _check(request)
     source = locate(request.model, kwargs=request.kwargs, app_dir=request.app_dir)
+    source = language.causal_source(source, request) if request.reads_text else source
     model = _cast(build(source, device=_build_device(request), tell=tell), request)
     inputs = _inputs(request, source, model, tell, fake=request.execution != "real")
-    _check_call(model, inputs)
+    if not request.has_cache:
+        _check_call(model, inputs)
     return Prepared(source=source, model=model, inputs=inputs)
 
 
@@ -85,6 +88,7 @@ def prepare_real(request: Request, prepared: Prepared) -> Prepared:
 def _check(request: Request) -> None:
     if request.inputs and request.inputs_from:
         raise ConfigurationError("Both --input and --inputs are given. Leave one out.")
+    _check_text(request)
     maker_of(request.optimizer)
     if request.execution == "real" and request.device == "meta":
         raise ConfigurationError("A model on meta has no data to run on. Leave --execution real or --device meta out.")
@@ -92,6 +96,26 @@ def _check(request: Request) -> None:
         torch.device("cpu" if request.device == "auto" else request.device)
     except RuntimeError as error:
         raise ConfigurationError(f"--device '{request.device}' is no device. Type auto, meta, cpu, cuda.") from error
+
+
+def _check_text(request: Request) -> None:
+    """Raises ConfigurationError for options of language models that do not go together, or with the others."""
+    asked = {f"--{name}": getattr(request, name) for name in ("tokens", "prefill", "decode")}
+    typed_so = [option for option, tokens in asked.items() if tokens is not None]
+    others = {
+        "--input": bool(request.inputs or request.inputs_from),
+        "--train": request.train and request.has_cache,
+        "--backward": request.backward and request.has_cache,
+        "--mode train": request.mode == "train" and request.has_cache,
+        "--measure": request.measure and request.has_cache,
+    }
+    clash = [*typed_so[1:], *(option for option, given in others.items() if given and typed_so)]
+    if clash:
+        raise ConfigurationError(f"Both {typed_so[0]} and {clash[0]} are given. Leave one out.")
+    if request.cache is not None and not request.has_cache:
+        raise ConfigurationError("--cache is of a step with a cache. Type --prefill 4096 or --decode 4096 too.")
+    if request.batch != 1 and not typed_so:
+        raise ConfigurationError("--batch is of texts. Type --tokens 4096 too, or the batch with --input.")
 
 
 def _build_device(request: Request) -> str:
@@ -142,6 +166,8 @@ def _unlogged(name: str) -> Iterator[None]:
 
 def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: Any) -> Report:
     with explained(model, inputs, request):
+        if request.has_cache:
+            return language.report(model, request, execution)
         return (_trained if request.train else _called)(model, inputs, request, execution)
 
 
@@ -221,6 +247,8 @@ def _shape(tensor: torch.Tensor) -> str:
 
 def _inputs(request: Request, source: Source, model: nn.Module, tell: Tell, *, fake: bool) -> Arguments:
     """The inputs of a run; those that torchcost makes are on meta where only their shapes are asked for."""
+    if request.reads_text:
+        return language.inputs(model, request, _device(model, fake=fake), tell)
     if request.inputs_from:
         return _cast_inputs(_as_one(called(request.inputs_from, app_dir=request.app_dir), model), request)
     specs = [parse(text) for text in request.inputs]

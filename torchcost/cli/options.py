@@ -119,6 +119,21 @@ _MEASURING = (
         metavar="MODULE:CALLABLE",
         help="A function that returns the inputs: a tensor, a tuple, (args, kwargs), or a mapping.",
     ),
+    click.option(
+        "--tokens", type=click.IntRange(min=1), metavar="N", help="Give a language model so many tokens, in one text."
+    ),
+    click.option(
+        "--prefill", type=click.IntRange(min=1), metavar="N", help="Let it read a prompt of so many into a cache."
+    ),
+    click.option(
+        "--decode", type=click.IntRange(min=1), metavar="N", help="Let it read one token more, with a cache of so many."
+    ),
+    click.option("--batch", type=click.IntRange(min=1), default=1, metavar="N", help="Texts at once [1]."),
+    click.option(
+        "--cache",
+        type=click.Choice(["dynamic", "static"]),
+        help="Cache that grows, or with room from the first [its own].",
+    ),
     click.option("--model-kwargs", metavar="JSON", help="Keyword arguments for what makes the model."),
     click.option("--app-dir", default=".", metavar="DIR", help="Search this folder for modules and files [.]."),
     click.option("--mode", type=click.Choice(["eval", "train"]), default="eval", help="Mode of the model [eval]."),

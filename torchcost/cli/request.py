@@ -15,7 +15,10 @@ __all__ = ["Request"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Which model to measure, with which inputs, and how; with `train` it is a step of a training."""
+    """Which model to measure, with which inputs, and how; with `train` it is a step of a training.
+
+    `tokens` are the input of a language model, `prefill` and `decode` those of a step with a `cache`.
+    """
 
     model: str
     inputs: tuple[str, ...] = ()
@@ -35,6 +38,21 @@ class Request:
     optimizer: str = "adamw"
     precision: str | None = None
     accumulate: int = 1
+    tokens: int | None = None
+    prefill: int | None = None
+    decode: int | None = None
+    batch: int = 1
+    cache: str | None = None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it is of a language model and a number of tokens."""
+        return self.tokens is not None or self.has_cache
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether it is of a step that a language model makes with a cache."""
+        return self.prefill is not None or self.decode is not None
 
     @property
     def is_saved(self) -> bool:

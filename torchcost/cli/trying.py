@@ -1,16 +1,18 @@
-"""More runs of a model that was asked for: on other batches, and with each remedy for its memory."""
+"""More runs of a model that was asked for: for its cache, on other batches, and with each remedy for its memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from torchcost.cli import language
 from torchcost.cli.measurement import explained, prepare
 from torchcost.cli.request import Request
 from torchcost.fitting.largest import largest_batch
 from torchcost.fitting.remedies import Remedies, remedies
+from torchcost.language import KVCache
 from torchcost.tree.fit import LargestBatch
 
-__all__ = ["largest", "tried"]
+__all__ = ["kept", "largest", "tried"]
 
 
 def largest(request: Request, memory: str | int) -> LargestBatch:
@@ -18,6 +20,8 @@ def largest(request: Request, memory: str | int) -> LargestBatch:
     prepared = prepare(request, tell=_unheard)
     training = {"train": True, **_training(request)} if request.train else {}
     with explained(prepared.model, prepared.inputs, request):
+        if request.has_cache:
+            return language.largest(prepared.model, request, memory)
         return largest_batch(
             prepared.model,
             prepared.inputs.args,
@@ -26,6 +30,13 @@ def largest(request: Request, memory: str | int) -> LargestBatch:
             workspaces=request.workspaces,
             **training,
         )
+
+
+def kept(request: Request) -> KVCache:
+    """The cache of a step of a language model."""
+    prepared = prepare(request, tell=_unheard)
+    with explained(prepared.model, prepared.inputs, request):
+        return language.kept(prepared.model, request)
 
 
 def tried(request: Request) -> Remedies:

@@ -24,6 +24,7 @@ _WORDS = (
     ("pass backward=lambda output: loss", "leave --backward out"),
     ("Write backward=lambda output: criterion(output, target)", "Leave --backward out"),
     (", or what makes one: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)", ""),
+    ("Make one: torchcost.language.language_model(config)", "Type hf:DIR, hf:LlamaConfig"),
     ("Write one of adadelta", "Type one of adadelta"),
     ("Save one with report.save(path)", "Write one: torchcost summary MODEL -o report.json"),
     ("Save it again with report.save(path)", "Write it again: torchcost summary MODEL -o report.json"),

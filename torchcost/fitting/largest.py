@@ -19,13 +19,16 @@ from torchcost.hardware.devices import Device
 from torchcost.record import place
 from torchcost.report import Report
 from torchcost.trace.execution import Run, observe
-from torchcost.trace.inputs import unpack
+from torchcost.trace.inputs import Arguments, unpack
 from torchcost.trace.training import MakeOptimizer, Precision
-from torchcost.tree.fit import LargestBatch, limit_of
+from torchcost.tree.fit import LargestBatch, Limit, limit_of
 from torchcost.tree.memory import MemoryProfile
 from torchcost.words import told
 
-__all__ = ["largest_batch"]
+__all__ = ["largest_batch", "largest_of"]
+
+Tried = Callable[[int], tuple[Arguments, Run]]
+"""The inputs and the run of a batch, which is on fakes."""
 
 
 def largest_batch(
@@ -64,21 +67,30 @@ def largest_batch(
     check_model("largest_batch", model)
     if limit is None:
         raise ConfigurationError("No limit is given. Write limit='t4', a device's name, or bytes, limit=16 * 10**9.")
+    batches = _batches(args, kwargs, make, batch_dim)
+    run = _run(train=train, optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate)
+    return largest_of(
+        model,
+        lambda batch: (batches(batch), run),
+        limit_of(limit),
+        multiple_of=multiple_of,
+        workspaces=workspaces,
+    )
+
+
+def largest_of(
+    model: nn.Module, tried: Tried, limit: Limit, *, multiple_of: int = 1, workspaces: bool = False
+) -> LargestBatch:
+    """The largest batch whose run fits into a memory; `tried` says what is run of a batch."""
     if multiple_of < 1:
         raise ConfigurationError(f"multiple_of={multiple_of!r} is no step between batches. Write multiple_of=8.")
-    memory = limit_of(limit)
-    runs = _Runs(
-        model=model,
-        inputs=_batches(args, kwargs, make, batch_dim),
-        run=_run(train=train, optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate),
-        step=multiple_of,
-    )
+    runs = _Runs(model=model, tried=tried, step=multiple_of)
     first, notes = _first(runs)
     try:
-        found = _search(runs, memory.nbytes, first, workspaces=workspaces)
+        found = _search(runs, limit.nbytes, first, workspaces=workspaces)
     except Endless as error:
         raise MeasurementError(
-            f"{MOST * multiple_of:,} items need no more than {scale.nbytes(memory.nbytes)}: the batch is not in these "
+            f"{MOST * multiple_of:,} items need no more than {scale.nbytes(limit.nbytes)}: the batch is not in these "
             "inputs. Name its dimension, batch_dim=1, or make them: make=lambda batch: torch.zeros(batch, 3, 224, 224)."
         ) from error
     last, after = runs.of(found, workspaces=workspaces), runs.of(found + 1, workspaces=workspaces)
@@ -87,10 +99,10 @@ def largest_batch(
         peak_bytes=last.needed_bytes,
         next_batch=(found + 1) * multiple_of,
         next_peak_bytes=after.needed_bytes,
-        limit_bytes=memory.nbytes,
+        limit_bytes=limit.nbytes,
         runs=len(runs.made),
-        device=memory.device,
-        lacks=last.lacks_on(memory),
+        device=limit.device,
+        lacks=last.lacks_on(limit),
         notes=notes,
     )
 
@@ -158,8 +170,7 @@ class _Runs:
     """The runs of a model on batches of so many steps, each made once."""
 
     model: nn.Module
-    inputs: Batches
-    run: Run
+    tried: Tried
     step: int
     made: dict[tuple[int, bool], MemoryProfile] = field(default_factory=dict)
 
@@ -168,12 +179,13 @@ class _Runs:
 
     def of(self, steps: int, *, workspaces: bool = False) -> MemoryProfile:
         if (steps, workspaces) not in self.made:
-            self.made[steps, workspaces] = self._observed(steps * self.step, replace(self.run, workspaces=workspaces))
+            self.made[steps, workspaces] = self._observed(steps * self.step, workspaces=workspaces)
         return self.made[steps, workspaces]
 
-    def _observed(self, batch: int, run: Run) -> MemoryProfile:
+    def _observed(self, batch: int, *, workspaces: bool) -> MemoryProfile:
         try:
-            memory = Report(observe(self.model, self.inputs(batch), run)).memory
+            inputs, run = self.tried(batch)
+            memory = Report(observe(self.model, inputs, replace(run, workspaces=workspaces))).memory
         except FakeExecutionError as error:
             raise FakeExecutionError(
                 f"{str(error).partition('. ')[0]}. Batches are tried on fakes alone. What one of them holds says "

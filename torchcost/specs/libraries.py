@@ -12,7 +12,7 @@ from typing import Any
 from torchcost.errors import ConfigurationError
 from torchcost.words import close_match, told
 
-__all__ = ["LIBRARIES", "configuration", "library", "without_advice"]
+__all__ = ["LIBRARIES", "causal", "configuration", "library", "without_advice"]
 
 
 def _torchvision(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
@@ -43,6 +43,16 @@ def _transformers(name: str, kwargs: Mapping[str, Any]) -> Callable[[], Any]:
     if kind is transformers.AutoModel:
         return partial(kind.from_config, config, trust_remote_code=False)
     return partial(kind._from_config, config)
+
+
+def causal(config: Any, **options: Any) -> Callable[[], Any]:
+    """What makes the causal language model of a configuration; raises ConfigurationError where there is none."""
+    kind = library("transformers").AutoModelForCausalLM
+    if type(config) not in kind._model_mapping:
+        raise ConfigurationError(
+            f"{type(config).__name__} makes no causal language model. Give the configuration of one, as LlamaConfig."
+        )
+    return partial(kind.from_config, config, trust_remote_code=False, **options)
 
 
 LIBRARIES: Mapping[str, Callable[[str, Mapping[str, Any]], Callable[[], Any]]] = {
