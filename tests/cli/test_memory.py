@@ -53,6 +53,12 @@ def test_a_training_has_the_states_of_its_optimizer(run: Command, optimizer: str
     assert [step["name"] for step in found["steps"]] == ["first step", "second step"]
 
 
+def test_a_timed_call_has_an_average_over_its_time(run: Command) -> None:
+    assert ", over time " in run(*PLAIN, "--measure").stdout
+    assert figures(run(*PLAIN, "--measure", "--format", "json"))["average_over_time_bytes"] > PARAMETERS
+    assert figures(run(*PLAIN, "--format", "json"))["average_over_time_bytes"] is None
+
+
 def test_adamw_is_the_optimizer_unless_another_is_named(run: Command) -> None:
     assert "optimizer AdamW, accumulate 1, " in run(*TRAINED).stdout
 
@@ -170,8 +176,8 @@ def test_options_of_training_are_refused_without_it(run: Command, option: tuple[
     assert "building" not in result.stderr
 
 
-@pytest.mark.parametrize("option", [("--backward",), ("--mode", "train")])
-def test_what_a_training_has_anyway_is_refused(run: Command, option: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("option", [("--backward",), ("--mode", "train"), ("--measure",)])
+def test_what_a_training_has_anyway_or_has_not_is_refused(run: Command, option: tuple[str, ...]) -> None:
     result = run(*LOUD, "--train", *option)
     assert result.exit_code == 2
     assert f"Leave {option[0]} out." in result.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +18,7 @@ from tests.tree.builders import held
 from tests.tree.memories import FIRST_PEAK, KEPT, PEAK, STEP, trained
 from torchcost.examples import two_stage_cnn
 from torchcost.report_memory import Memory
+from torchcost.timing import ModuleTiming, Spread, Timing
 from torchcost.tree.memory_rules import on_chip, rules
 from torchcost.tree.memory_timeline import Span, timeline
 
@@ -66,6 +69,44 @@ def test_the_peak_is_where_paper_says(memory: Memory) -> None:
 def test_before_anything_ran_there_is_no_place() -> None:
     report = torchcost.count(nn.Flatten(), torch.zeros(2, 3), memory=True)
     assert memory_of(report).peak_place is None
+
+
+def test_the_average_over_time_weighs_each_moment_by_what_its_module_took() -> None:
+    """Layers of one operator, of one, and of three that share its time alike."""
+    took = {"0": 1.0, "1": 3.0, "2": 2.0}
+    model = nn.Sequential(nn.Sigmoid(), nn.Tanh(), nn.Softsign())
+    report = torchcost.count(model, torch.rand(100), memory=True)
+    memory, summary = memory_of(report), timed(report, took)
+    ran = ["0", "1", "2", "2", "2"]
+    held = [int(nbytes) for nbytes in memory.timeline[1:]]
+    seconds = [took[path] / ran.count(path) for path in ran]
+    expected = sum(nbytes * each for nbytes, each in zip(held, seconds, strict=True)) / sum(took.values())
+    assert memory_of(summary).average_over_time_bytes == pytest.approx(expected)
+    assert memory.average_over_time_bytes is None
+    assert memory_of(timed(report, {})).average_over_time_bytes is None
+
+
+def timed(report: torchcost.Report, took: dict[str, float]) -> torchcost.Report:
+    """The report as if its modules had taken so many seconds."""
+    spreads = {path: Spread(median=seconds, lower=seconds, upper=seconds) for path, seconds in took.items()}
+    modules = tuple(ModuleTiming(path=path, phase="forward", own=own, total=own) for path, own in spreads.items())
+    return torchcost.Report(
+        replace(report._trace, timing=Timing(whole={}, modules=modules, repeats=1, warmup=0)), rules=report.rules
+    )
+
+
+def test_a_module_that_takes_its_time_weighs_more() -> None:
+    class Slow(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.02)
+            return x[:1] + 1
+
+    model, x = nn.Sequential(nn.Sigmoid(), Slow()), torch.rand(100_000)
+    repeats = torchcost.Repeats(seconds=0, at_least=3)
+    memory = memory_of(torchcost.count(model, x, memory=True, timing=repeats))
+    over_time = memory.average_over_time_bytes
+    assert over_time is not None
+    assert over_time == pytest.approx(2 * x.nbytes, rel=0.1)  # while it sleeps: its input and that of the model
 
 
 def test_steps_and_other_devices_know_their_modules_too(memory: Memory) -> None:

@@ -82,7 +82,7 @@ def memory(
     form = form or form_of(output, _FORMS)
     refuse_unused(form, _NOT_FOR)
     check_results(output, picture)
-    report = report_of(request if request.is_saved else replace(request, memory=True))
+    report = report_of(request if request.is_saved else _followed(request))
     if report.memory is None:
         raise ConfigurationError(
             f"{request.model} was saved without its memory. Measure it again: torchcost memory MODEL -o report.json"
@@ -103,14 +103,26 @@ def memory(
 
 _FOR_PROGRAMS = {"json": memory_json.render, "csv": memory_csv.render}
 
+
+def _followed(request: Request) -> Request:
+    """The run with its memory; a timed one is real."""
+    return replace(request, memory=True, execution="real" if request.measure else request.execution)
+
+
 _OF_TRAINING = ("optimizer", "precision", "accumulate")
-_PART_OF_TRAINING = ("mode", "backward")
+_NOT_OF_TRAINING = {
+    "mode": "which is in train mode",
+    "backward": "which has one",
+    "measure": "of which no time is measured",
+}
 
 
 def _check(request: Request) -> None:
     """Raises ConfigurationError for options that say nothing of the run that is asked for."""
-    for name in _PART_OF_TRAINING if request.train else _OF_TRAINING:
+    for name in _NOT_OF_TRAINING if request.train else _OF_TRAINING:
+        if is_typed(name) and request.train:
+            raise ConfigurationError(
+                f"--{name} is not of a training step, {_NOT_OF_TRAINING[name]}. Leave --{name} out."
+            )
         if is_typed(name):
-            cure = f"Leave --{name} out" if request.train else "Type --train too"
-            of = "not of a training step, which has both" if request.train else "of a training step"
-            raise ConfigurationError(f"--{name} is {of}. {cure}.")
+            raise ConfigurationError(f"--{name} is of a training step. Type --train too.")

@@ -171,8 +171,8 @@ def measuring_for_a_device(command: Callable[..., Any]) -> Any:
 
 
 def measuring_memory(command: Callable[..., Any]) -> Any:
-    """The measuring options, and those of a step of a training."""
-    return _collected(command, [*_TRAINED, *_MEASURING])
+    """The measuring options, that of times, and those of a step of a training."""
+    return _collected(command, [*_TRAINED, *_MEASURING, _TIMED])
 
 
 def _collected(command: Callable[..., Any], options: Sequence[Callable[[Any], Any]]) -> Callable[..., Any]:

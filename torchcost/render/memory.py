@@ -127,7 +127,9 @@ def _head(memory: MemoryModel, look: _Look) -> Iterator[str]:
         yield f"Reserved by CUDA's allocator {look.nbytes(memory.reserved_bytes)}"
     times = f", the largest {scale.ratio(memory.fluctuation)} times the smallest" if memory.fluctuation else ""
     average = look.nbytes(round(memory.average_bytes))
-    yield f"Average {average} over {_operators(memory.history.moments)}{times}"
+    over_time = memory.average_over_time_bytes
+    timed = f", over time {look.nbytes(round(over_time))}" if over_time is not None else ""
+    yield f"Average {average} over {_operators(memory.history.moments)}{timed}{times}"
 
 
 def _operators(count: int) -> str:

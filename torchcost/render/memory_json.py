@@ -26,6 +26,7 @@ def figures(memory: MemoryModel) -> dict[str, Any]:
         "unmeasured": memory.unmeasured,
         "reserved_bytes": memory.reserved_bytes,
         "average_bytes": memory.average_bytes,
+        "average_over_time_bytes": memory.average_over_time_bytes,
         "fluctuation": memory.fluctuation,
         "at_peak_by_module": memory.at_peak_by_module,
         "steps": [{"name": step.name, **_peak(step)} for step in memory.steps],

@@ -149,7 +149,7 @@ class MemoryProfile:
 
     @property
     def average_bytes(self) -> float:
-        """The mean over the moments, whatever time each took."""
+        """The mean over the moments, whatever time each took; see `average_over_time_bytes` of a timed run."""
         return float(self.timeline.mean())
 
     @property

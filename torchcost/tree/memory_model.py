@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+import numpy as np
+
 from torchcost.cost import TensorSpec
 from torchcost.memory import Category, Mark, MemoryHistory
 from torchcost.timing import Phase
@@ -88,6 +90,23 @@ class MemoryModel(MemoryProfile):
         """Those that ran."""
         ran = set(self.history.phase)
         return tuple(phase for place, phase in enumerate(self.history.phases) if place in ran)
+
+    @cached_property
+    def average_over_time_bytes(self) -> float | None:
+        """The mean over the time of a timed run; None where none was measured.
+
+        The operators of a module share alike what the module itself took in their phase.
+        """
+        timing = self.summary.timing
+        if timing is None:
+            return None
+        own = {(each.path, each.phase): each.own.median for each in timing.modules}
+        phases = self.history.phases
+        took = np.array([own.get((path, phase), 0.0) for path in self.history.paths for phase in phases])
+        where = self._column("ran_in") * len(phases) + self._column("phase")
+        seconds = (took / np.maximum(np.bincount(where, minlength=len(took)), 1))[where]
+        seconds = np.concatenate(([0.0], seconds))[self.moments]
+        return float(self.timeline @ seconds / seconds.sum()) if seconds.any() else None
 
     @cached_property
     def modules(self) -> tuple[ModuleMemory, ...]:
