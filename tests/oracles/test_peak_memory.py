@@ -7,7 +7,7 @@ run it is torch's own MemTracker on a real run.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -93,7 +93,26 @@ def test_training_holds_what_the_allocator_gave(make: Make, optimizer: str, exec
     assert truth - 1024 <= report.memory.peak_bytes <= truth
 
 
-@pytest.mark.parametrize("make", [network, perceptron])
+@pytest.fixture(params=[True, False], ids=["fused layers", "plain layers"])
+def fused(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether torch may fuse layers of transformers in inference."""
+    torch.backends.mha.set_fastpath_enabled(request.param)
+    yield request.param
+    torch.backends.mha.set_fastpath_enabled(True)
+
+
+@pytest.mark.parametrize("execution", ["fake", "real"])
+def test_the_layers_of_an_encoder_hold_what_their_path_does(fused: bool, execution: str) -> None:
+    model, x = encoder()
+    report = torchcost.count(model, x, workspaces=True, execution=execution)
+    assert report.memory is not None
+    with torch.no_grad():
+        truth = allocated(model.eval(), x, lambda: model(x))
+    assert report.memory.peak_with_workspace_bytes == truth
+    assert ("_transformer_encoder_layer_fwd" in str(report.memory.history.targets)) == fused
+
+
+@pytest.mark.parametrize("make", [network, perceptron, transformer])
 def test_inference_holds_what_the_allocator_gave(make: Make) -> None:
     model, x = make()
     report = torchcost.count(model, x, workspaces=True)
@@ -127,16 +146,7 @@ def total(output: object) -> torch.Tensor:
 
 
 def tracked(model: nn.Module, x: torch.Tensor, *, train: bool) -> int:
-    """The peak that torch's own tracker sees of a real run, which takes the path that is taken under hooks."""
-    was_fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        return _tracked(model, x, train=train)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(was_fast)
-
-
-def _tracked(model: nn.Module, x: torch.Tensor, *, train: bool) -> int:
+    """The peak that torch's own tracker sees of a real run."""
     tracker = MemTracker()
     tracker.track_external(model, x)
     with tracker, torch.set_grad_enabled(train):

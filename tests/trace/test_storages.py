@@ -338,8 +338,60 @@ def test_the_state_of_the_generator_that_a_checkpoint_keeps_is_held_from_its_beg
     assert held[-1] < state
 
 
-def test_the_memory_of_a_fused_layer_says_that_it_is_of_another_path() -> None:
-    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
-    notes = torchcost.count(layer, torch.zeros(1, 3, 8), memory=True).notes
-    assert any("plain path" in note for note in notes)
-    assert not torchcost.count(layer, torch.zeros(1, 3, 8)).notes
+# --- layers that are fused where nobody watches ----------------------------------------------------------------------
+
+FUSED = "aten._transformer_encoder_layer_fwd"
+
+
+def encoder_layer(**options: Any) -> nn.TransformerEncoderLayer:
+    return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **options)
+
+
+@pytest.mark.parametrize("execution", ["fake", "real"])
+def test_a_fused_layer_holds_what_its_operator_does_and_costs_what_its_own_layers_do(execution: str) -> None:
+    layer, x = encoder_layer(), torch.zeros(1, 3, 8)
+    report = torchcost.count(layer, x, memory=True, execution=execution)  # type: ignore[arg-type]
+    plain = torchcost.count(layer, x)
+    assert report.memory is not None
+    assert FUSED in report.memory.history.targets
+    assert report.records == plain.records
+    assert [note for note in report.notes if "fused" in note]
+    assert not plain.notes
+
+
+@pytest.mark.parametrize(
+    ("layer", "options"),
+    [
+        (encoder_layer(), {"mode": "train"}),
+        (encoder_layer(), {"backward": True}),
+        (encoder_layer(activation=torch.tanh), {}),
+        (encoder_layer(norm_first=True, bias=False), {}),
+    ],
+    ids=["train", "backward", "another activation", "no bias"],
+)
+def test_what_is_not_fused_unwatched_holds_what_its_layers_do(layer: nn.Module, options: dict[str, Any]) -> None:
+    report = torchcost.count(layer, torch.zeros(1, 3, 8), memory=True, **options)
+    assert report.memory is not None
+    assert FUSED not in report.memory.history.targets
+    assert "linear1" in {report.memory.history.paths[place] for place in report.memory.history.ran_in}
+    assert not [note for note in report.notes if "fused" in note]
+
+
+def test_a_users_hook_keeps_a_layer_off_its_fused_path_as_it_does_unwatched() -> None:
+    layer, called = encoder_layer(), list[str]()
+    layer.linear1.register_forward_hook(lambda module, inputs, output: called.append("linear1"))
+    report = torchcost.count(layer, torch.zeros(1, 3, 8), memory=True, execution="real")
+    assert report.memory is not None
+    assert FUSED not in report.memory.history.targets
+    assert called
+
+
+def test_hooks_that_went_out_of_sight_are_back_in_their_order_and_gone_in_the_end() -> None:
+    layer, order = encoder_layer(), list[str]()
+    layer.register_forward_pre_hook(lambda module, inputs: order.append("before"))
+    layer.register_forward_hook(lambda module, inputs, output: order.append("after"))
+    forward = nn.TransformerEncoderLayer.forward
+    torchcost.count(layer, torch.zeros(1, 3, 8), memory=True, execution="real")
+    assert order == ["before", "after"] * 2
+    assert nn.TransformerEncoderLayer.forward is forward
+    assert [len(hooks) for hooks in (layer._forward_pre_hooks, layer._forward_hooks)] == [1, 1]

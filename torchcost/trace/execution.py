@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -30,6 +30,7 @@ from torchcost.trace.journal import Journal
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
 from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
+from torchcost.trace.patches.fused_layers import FUSED, fused_where_unwatched
 from torchcost.trace.patches.packing import one_sequence_a_row
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
 from torchcost.trace.storages import LiveStorages, storages_of
@@ -54,7 +55,9 @@ _NEEDS_DATA = (
 _NO_FAKE = "There was no fake impl registered"
 """How torch says that a custom operator has no kernel for fakes, by an exception of no kind of its own."""
 
-_UNFUSED = "the memory of nn.TransformerEncoderLayer is that of its plain path: its fused one cannot be watched"
+_OF_THE_FUSED = (
+    "nn.TransformerEncoderLayer holds what its fused operator does, which it is unwatched; its costs are its layers'"
+)
 
 _ON_FAKES = "torchcost: this was a run on fakes, of a copy of the model; execution='real' runs the model itself."
 
@@ -112,6 +115,24 @@ def observe(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | No
             "On fakes nothing is computed, so there is nothing to time. "
             "Build the model with weights, and count it with execution='real'."
         )
+    execute = partial(_executed, model, inputs, on_meta=on_meta)
+    trace = execute(run, journal)
+    if not any(isinstance(module, nn.TransformerEncoderLayer) for module in modules) or not _may_fuse(run):
+        return trace
+    with fused_where_unwatched():
+        fused = execute(replace(run, timing=None, reads=None), None)
+    if fused.memory is None or FUSED not in fused.memory.targets:
+        return trace
+    return replace(trace, memory=fused.memory, notes=(*trace.notes, _OF_THE_FUSED))
+
+
+def _may_fuse(run: Run) -> bool:
+    """Whether layers may take a path in such a run that they do not take while they are watched, and hold otherwise."""
+    return run.memory and not run.has_backward and run.mode != "train"
+
+
+def _executed(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None, *, on_meta: bool) -> Trace:
+    """The trace of a run on fakes or for real."""
     with rng_preserved():
         if run.execution == "fake" or on_meta:
             return _fake(model, inputs, run, journal)
@@ -145,15 +166,7 @@ def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
         tracer = _run(subject, given, run, new_tracer, storages)
         timing = _timed(model, inputs, run, protected) if run.timing is not None else None
     trace = tracer.trace(execution="real", **run.context)
-    return replace(trace, timing=timing, notes=(*trace.notes, *_paths(modules, run)))
-
-
-def _paths(modules: Sequence[nn.Module], run: Run) -> tuple[str, ...]:
-    """Notes on paths that are not taken while modules are watched."""
-    leaves_fused = run.memory and not run.has_backward and run.mode != "train"
-    if leaves_fused and any(isinstance(module, nn.TransformerEncoderLayer) for module in modules):
-        return (_UNFUSED,)
-    return ()
+    return replace(trace, timing=timing)
 
 
 def _disposable(model: nn.Module) -> nn.Module:
@@ -200,7 +213,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
             tracer = _run(twin.model, twin.inputs, run, new_tracer, storages, on_fakes=True)
         trace = tracer.trace(execution="fake", **run.context)
         del tracer, new_tracer, protected, copies, storages  # they hold the twin
-    return replace(trace, notes=(*trace.notes, *notes, *_paths(modules, run)))
+    return replace(trace, notes=(*trace.notes, *notes))
 
 
 def _run(

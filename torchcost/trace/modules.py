@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 
 from torchcost.trace.paths import is_wrapper, named_modules
 
-__all__ = ["Modules", "Watched"]
+__all__ = ["Modules", "Watched", "out_of_sight"]
 
 _registries = itemgetter(
     "_forward_pre_hooks",
@@ -163,3 +163,23 @@ def _only_ours(hooks: Iterable[tuple[int, Any]], number: int) -> bool:
         if not isinstance(hook, _Hook):
             return False
     return False
+
+
+@contextmanager
+def out_of_sight(root: nn.Module) -> Iterator[None]:
+    """Takes torchcost's hooks off a module and all below it, and puts them back as they were."""
+    kept = [(hooks, list(hooks.items())) for module in root.modules() for hooks in _hooks(vars(module))]
+    for hooks, items in kept:
+        for number, hook in items:
+            if isinstance(hook, _Hook):
+                del hooks[number]
+    try:
+        yield
+    finally:
+        for hooks, items in kept:
+            hooks.update(items)
+            for number, _ in items:
+                hooks.move_to_end(number)
+
+
+_hooks = itemgetter("_forward_pre_hooks", "_forward_hooks")
