@@ -137,3 +137,6 @@ def test_a_tracker_gets_numbers_by_name() -> None:
     assert metrics["cost/macs"] == 24.0
     assert metrics["cost/coverage"] == 1.0
     assert all(type(value) is float for value in metrics.values())
+    assert "cost/peak_bytes" not in metrics
+    followed = torchcost.count(torch.nn.Linear(3, 4), torch.zeros(2, 3), memory=True)
+    assert followed.to_metrics()["torchcost/peak_bytes"] == 4 * (3 * 4 + 4 + 2 * 3 + 2 * 4)

@@ -93,9 +93,11 @@ class CostCheck:
         """
         __tracebackhide__ = True
         from torchcost.regression.gate import limits
-        from torchcost.regression.metrics import METRICS
+        from torchcost.regression.metrics import PEAK
         from torchcost.render import gate
 
+        if PEAK in self._budget:
+            options.setdefault("memory", True)
         report = _counted(model, args, kwargs, options)
         allowed = limits(
             budget=self._budget,
@@ -105,8 +107,10 @@ class CostCheck:
             exact=self._config.getoption("--torchcost-exact"),
         )
         outcome = self._outcome(report, name, allowed)
-        for metric in METRICS if outcome.result is not None else ():
-            self._record(f"torchcost.{metric}", outcome.result.comparison.after[metric])
+        if outcome.result is not None:
+            after = outcome.result.comparison.after
+            for metric in after.metrics:
+                self._record(f"torchcost.{metric}", after[metric])
         self._config.stash[_SESSION].outcomes.append(outcome)
         if outcome.verdict in ("FAIL", "ERROR"):
             pytest.fail(gate.render(outcome, width=100), pytrace=False)

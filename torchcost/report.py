@@ -132,6 +132,8 @@ class Report(Summary):
         totals = self.totals().items()
         numbers = {name: float(value) for name, value in totals if isinstance(value, int | float)}
         del numbers["lower_bound"]  # true or false
+        if self.memory is not None:
+            numbers["peak_bytes"] = float(self.memory.peak_bytes)
         return {f"{prefix}{name}": value for name, value in numbers.items()}
 
     @classmethod

@@ -11,8 +11,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 from click.testing import Result
 
+import torchcost
 from torchcost import rules
 from torchcost.regression.files import read
 
@@ -114,6 +116,33 @@ def test_a_level_says_what_a_miss_is(level: str, code: int, word: str, run: Comm
     result = run("check")
     assert (result.exit_code, word in result.stdout) == (code, True)
     assert ("net is off in torchcost.toml" in result.stderr) is (level == "off")
+
+
+def test_a_peak_of_memory_may_not_grow_and_has_a_budget(run: Command, project: Path) -> None:
+    configure(project, "memory = true\n")
+    run("check", "--update")
+    before = read("costs/net.json")["peak_bytes"]
+    configure(project, "memory = true\nmodel-kwargs = { kernel = 5 }\n")
+    assert "FAIL  net: Peak memory " in run("check", "--width", "200").stdout
+    configure(project, f"memory = true\nbudget = {{ peak_bytes = '{before - 1} B' }}\n")
+    assert f"peak_bytes:>{before - 1} B is the budget" in run("check").stdout
+
+
+def test_a_budget_of_memory_follows_it(run: Command, project: Path) -> None:
+    configure(project, "budget = { peak_bytes = '1 kB' }\n")
+    assert "peak_bytes:>1 kB is the budget" in run("check", "--update").stdout
+
+
+def test_a_target_may_be_a_step_of_a_training(run: Command, project: Path) -> None:
+    configure(project, "train = true\noptimizer = 'sgd'\n")
+    assert run("check", "--update").exit_code == 0
+    net = torch.nn.Sequential(*(torch.nn.Conv2d(4, 4, 3, padding=1) for _ in range(2)))
+    report = torchcost.training_step(net, torch.zeros(1, 4, 8, 8), optimizer="sgd")
+    assert report.memory is not None
+    baseline = read("costs/net.json")
+    assert (baseline["flops"], baseline["peak_bytes"]) == (report.flops, report.memory.peak_bytes)
+    configure(project, "train = true\noptimizer = 'adam'\n")
+    assert "The baseline is of other optimizer: SGD, and this run of Adam." in run("check").stderr
 
 
 def test_it_is_the_same_from_any_folder_of_the_project(

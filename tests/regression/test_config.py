@@ -66,6 +66,8 @@ def test_an_unknown_target_is_told_with_the_nearest(tmp_path: Path) -> None:
         (TARGET + "levle = 'warn'\n", "target 'net': no setting 'levle'. Did you mean 'level'"),
         (TARGET + "level = 'loud'\n", 'level is \'loud\', not "off", "warn" or "error"'),
         (TARGET + "min-coverage = true\n", "min-coverage is True, not a share like 1.0"),
+        (TARGET + "decode = 0\n", "decode is 0, not a number of tokens"),
+        (TARGET + "precision = 'fp8'\n", 'precision is \'fp8\', not "bf16" or "fp16"'),
         (TARGET + "backward = 1\n", "backward is 1, not true or false"),
         (TARGET + "budget = 3\n", 'budget is 3, not a table like { flops = "3.7 GFLOPs" }'),
         (TARGET + TARGET, "has two targets 'net', which would share a baseline"),

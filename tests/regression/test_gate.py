@@ -16,7 +16,8 @@ from torchcost import rules
 from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.examples import resnet18
 from torchcost.regression.baseline import baseline_of
-from torchcost.regression.gate import judge, limits
+from torchcost.regression.files import parse, text_of
+from torchcost.regression.gate import GATED, judge, limits
 
 STRICT = limits()
 
@@ -49,6 +50,39 @@ def test_a_decrease_passes_and_is_told() -> None:
     result = judge(baseline_of(counted(shorter(wider=False))), baseline_of(counted(resnet18())), STRICT)
     assert result.passed
     assert any(line.startswith("FLOPs 3.638 G -> 3.175 G") for line in result.improved)
+
+
+def test_the_peak_of_memory_is_the_sum_of_what_its_modules_hold_then() -> None:
+    for report in (counted(resnet18(), memory=True), torchcost.training_step(net(), torch.rand(1, 3, 8, 8))):
+        assert report.memory is not None
+        baseline = baseline_of(report)
+        assert baseline["peak_bytes"] == report.memory.peak_bytes
+        assert parse(text_of(baseline), "it") == baseline
+
+
+def test_a_peak_that_grew_is_red_and_what_a_module_holds_then_is_not() -> None:
+    """With a wider layer another module is at the peak: what each holds then changes by more than the whole."""
+    reports = (torchcost.count(two_peaks(width), torch.rand(100, 8), memory=True) for width in (63, 66))
+    before, after = map(baseline_of, reports)
+    wide = dict.fromkeys(GATED, "99%")
+    assert not judge(after, before, limits(tolerance=wide, module_tolerance=wide)).passed
+    others = {metric: "99%" for metric in GATED if metric != "peak_bytes"}
+    assert judge(after, before, limits(tolerance=wide, module_tolerance=others))
+    (failure,) = judge(after, before, limits(tolerance=others, module_tolerance=others)).failures
+    assert (failure.text.partition(" -> ")[0][:12], failure.module) == ("Peak memory ", None)
+
+
+def two_peaks(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 64), nn.Linear(64, 8), nn.Linear(8, width), nn.Linear(width, 8))
+
+
+def test_a_memory_that_was_not_followed_is_never_taken_as_none() -> None:
+    baseline = baseline_of(torchcost.count(net(), torch.rand(1, 3, 8, 8)))
+    with pytest.raises(ConfigurationError, match=r"the memory of a run was not followed\. Measure it with memory=True"):
+        judge(baseline, None, limits(budget={"peak_bytes": "1 MB"}))
+    followed = baseline_of(torchcost.count(net(), torch.rand(1, 3, 8, 8), memory=True))
+    with pytest.raises(BaselineError, match="The baseline is of other memory: none, and this run of followed"):
+        judge(followed, baseline, STRICT)
 
 
 def test_a_decrease_fails_where_nothing_may_change() -> None:

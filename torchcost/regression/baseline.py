@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torchcost.cost import RULES
 from torchcost.record import ParameterEntry
-from torchcost.regression.metrics import METRICS
-from torchcost.tree.node import Node, count_parameters
+from torchcost.regression.metrics import METRICS, PEAK, Its
+from torchcost.tree.node import count_parameters, nearest
 from torchcost.tree.summary import Summary
 
-__all__ = ["Baseline", "ModuleCost", "baseline_of"]
+__all__ = ["MEMORY", "PARTS", "Baseline", "ModuleCost", "baseline_of"]
+
+MEMORY = "memory"
+"""The part of a setting that says that the run's memory was followed."""
+
+PARTS = ("optimizer", "precision", "accumulate", "step", "tokens", "batch")
+"""What else a setting says of the runs that have it: a training's, and the step of a language model's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,11 @@ class Baseline:
         return sum(module[metric] for module in self.modules)
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are known of it."""
+        return tuple(name for name in METRICS if name != PEAK or MEMORY in self.setting)
+
+    @property
     def coverage(self) -> float:
         """Counted calls over all calls that compute; 1.0 only if nothing is uncounted."""
         return self["counted"] / (self["counted"] + self["uncounted"]) if self["uncounted"] else 1.0
@@ -65,18 +77,21 @@ def baseline_of(summary: Summary, *, model: str = "") -> Baseline:
             "mode": summary.context.get("mode", ""),
             "backward": "yes" if summary.backward.flops or summary.recompute.flops else "no",
             "inputs": ", ".join(map(str, summary.root.inputs)),
+            **{name: summary.context[name] for name in PARTS if name in summary.context},
+            **({MEMORY: "followed"} if summary.memory is not None else {}),
         },
-        modules=tuple(_costs(summary.nodes())),
+        modules=tuple(_costs(summary)),
         rules=summary.rules,
         versions={name: summary.context[name] for name in ("torch",) if name in summary.context},
     )
 
 
-def _costs(nodes: Iterable[Node]) -> Iterator[ModuleCost]:
-    seen: set[int] = set()
-    for node in nodes:
+def _costs(summary: Summary) -> Iterator[ModuleCost]:
+    seen, at_peak = set[int](), _at_peak(summary)
+    for node in summary.nodes():
         held = count_parameters(_first_held(node.entry.parameters, seen))
-        figures = {name: metric.own(node, held) for name, metric in METRICS.items()}
+        its = Its(node, held, at_peak[node.path])
+        figures = {name: metric.own(its) for name, metric in METRICS.items()}
         if any(figures.values()):
             yield ModuleCost(
                 path=node.path,
@@ -86,6 +101,15 @@ def _costs(nodes: Iterable[Node]) -> Iterator[ModuleCost]:
                 details=node.details,
                 inputs=", ".join(map(str, node.inputs)),
             )
+
+
+def _at_peak(summary: Summary) -> Counter[str]:
+    """Bytes at the peak by the path of a module; what is no module's, inputs too, is the root's."""
+    sums = Counter[str]()
+    if summary.memory is not None:
+        for path, nbytes in summary.memory.at_peak_by_module.items():
+            sums[nearest(path, summary)] += nbytes
+    return sums
 
 
 def _first_held(entries: Iterable[ParameterEntry], seen: set[int]) -> list[ParameterEntry]:

@@ -70,6 +70,11 @@ class Comparison:
         return self.before[metric], self.after[metric]
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are known of both."""
+        return tuple(name for name in self.before.metrics if name in self.after.metrics)
+
+    @property
     def unchanged(self) -> int:
         """Modules that are in both and cost the same."""
         return len(self.after.modules) - sum(change.after is not None for change in self.changes)

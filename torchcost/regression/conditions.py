@@ -58,12 +58,17 @@ class Condition:
         metric = METRICS[self.metric]
         now = metric.written(after.numerator)
         if self.sign in "<>":
-            return f"{metric.header} are {now}"
+            return f"{metric.header} {'are' if metric.header.endswith('s') else 'is'} {now}"
         change = ", ".join(filter(None, metric.change(before.numerator, after.numerator)))
         return f"{metric.header} {metric.written(before.numerator)} -> {now} ({change or 'no change'})"
 
     def _of(self, comparison: Comparison) -> tuple[Fraction, Fraction]:
         if self.metric != _COVERAGE:
+            if self.metric not in comparison.metrics:
+                raise ConfigurationError(
+                    f"'{self.text}': the memory of a run was not followed. Measure it with memory=True, in a target "
+                    "memory = true; a step of a training has it."
+                )
             before, after = comparison.of(self.metric)
             return Fraction(before), Fraction(after)
         return Fraction(comparison.before.coverage), Fraction(comparison.after.coverage)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from torchcost.errors import ConfigurationError
+from torchcost.regression.metrics import PEAK
 from torchcost.words import close_match
 
 __all__ = ["EXAMPLE", "Config", "Target", "find"]
@@ -29,8 +30,10 @@ _SHOWN = "An example: torchcost check --help."
 class Target:
     """One model in one setting, and what it may cost.
 
-    `budget` is a figure for each metric, `{flops = "3.7 GFLOPs"}`. A tolerance is one for all metrics, `"0.5%"`, or one
-    each. A miss on `level` "warn" is told and does not fail; on "off" nothing is measured. A miss tells `message` too.
+    What is run is said as on the command line; `train` is a step of a training, and `memory` follows what is held, as a
+    budget of it does too. `budget` is a figure for each metric, `{flops = "3.7 GFLOPs"}`. A tolerance is one for all
+    metrics, `"0.5%"`, or one each. A miss on `level` "warn" is told and does not fail; on "off" nothing is measured. A
+    miss tells `message` too.
     """
 
     name: str
@@ -42,12 +45,26 @@ class Target:
     backward: bool = False
     execution: str = "auto"
     dtype: str | None = None
+    memory: bool = False
+    train: bool = False
+    optimizer: str = "adamw"
+    precision: str | None = None
+    accumulate: int = 1
+    tokens: int | None = None
+    prefill: int | None = None
+    decode: int | None = None
+    batch: int = 1
+    cache: str | None = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     tolerance: object = "0"
     module_tolerance: object = "0"
     min_coverage: float = 1.0
     level: Level = "error"
     message: str = ""
+
+    @property
+    def follows_memory(self) -> bool:
+        return self.memory or PEAK in self.budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +114,7 @@ def _table(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-_SHARED = ("mode", "execution", "tolerance", "module_tolerance", "min_coverage", "level", "message")
+_SHARED = ("mode", "execution", "memory", "tolerance", "module_tolerance", "min_coverage", "level", "message")
 """Settings that may stand above the targets, for all of them."""
 
 
@@ -147,6 +164,16 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "backward": (bool, "true or false"),
     "execution": (str, '"auto", "fake" or "real"'),
     "dtype": (str, "a text"),
+    "memory": (bool, "true or false"),
+    "train": (bool, "true or false"),
+    "optimizer": (str, "a text"),
+    "precision": (str, '"bf16" or "fp16"'),
+    "accumulate": (int, "a number of batches"),
+    "tokens": (int, "a number of tokens"),
+    "prefill": (int, "a number of tokens"),
+    "decode": (int, "a number of tokens"),
+    "batch": (int, "a number of texts"),
+    "cache": (str, '"dynamic" or "static"'),
     "budget": (dict, 'a table like { flops = "3.7 GFLOPs" }'),
     "tolerance": ((str, int, dict), '"0.5%" or a table'),
     "module_tolerance": ((str, int, dict), '"0.5%" or a table'),
@@ -156,7 +183,14 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
 }
 """What each setting has to be, and how that is said."""
 
-_CHOICES = {"mode": ("eval", "train"), "execution": ("auto", "fake", "real"), "level": get_args(Level)}
+_CHOICES = {
+    "mode": ("eval", "train"),
+    "execution": ("auto", "fake", "real"),
+    "precision": ("bf16", "fp16"),
+    "cache": ("dynamic", "static"),
+    "level": get_args(Level),
+}
+_FROM_ONE = ("accumulate", "tokens", "prefill", "decode", "batch")
 
 
 def _checked(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> dict[str, Any]:
@@ -167,6 +201,6 @@ def _checked(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> di
             raise ConfigurationError(f"{where}: no setting '{spelled}'.{hint}")
         kind, said = _KINDS[name]
         wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if wrong or value not in _CHOICES.get(name, (value,)):
+        if wrong or value not in _CHOICES.get(name, (value,)) or (name in _FROM_ONE and value < 1):
             raise ConfigurationError(f"{where}: {spelled} is {value!r}, not {said}.")
     return dict(table)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from torchcost.errors import BaselineError, ConfigurationError, ReportError
-from torchcost.regression.baseline import Baseline, ModuleCost, baseline_of
+from torchcost.regression.baseline import MEMORY, PARTS, Baseline, ModuleCost, baseline_of
 from torchcost.regression.comparison import compare
 from torchcost.regression.metrics import METRICS
 from torchcost.tree import schema
@@ -72,6 +72,7 @@ _AGAIN = "Write it again from the model."
 
 def _baseline(data: Mapping[str, Any]) -> Baseline:
     setting = {name: schema.read(data, name, str) for name in ("mode", "backward", "inputs")}
+    setting |= {name: schema.read(data, name, str) for name in (*PARTS, MEMORY) if name in data}
     modules = tuple(map(_read_module, schema.read(data, "modules", list)))
     if len({module.path for module in modules}) < len(modules):
         raise ValueError("a path stands twice")

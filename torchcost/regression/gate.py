@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,13 +10,16 @@ from torchcost.errors import BaselineError, ConfigurationError
 from torchcost.regression.baseline import Baseline
 from torchcost.regression.comparison import Change, Comparison, compare
 from torchcost.regression.conditions import Condition, condition
-from torchcost.regression.metrics import METRICS
+from torchcost.regression.metrics import METRICS, PEAK
 from torchcost.words import close_match
 
 __all__ = ["GATED", "UPDATE", "CheckResult", "Failure", "Limits", "judge", "limits"]
 
-GATED = ("macs", "flops", "params", "activation_bytes", "access_bytes")
+GATED = ("macs", "flops", "params", "activation_bytes", "access_bytes", PEAK)
 """The metrics that may not grow, unless a tolerance says by how much."""
+
+_OF_MODULES = tuple(metric for metric in GATED if metric != PEAK)
+"""Those that no module may grow in; what a module holds at the peak changes as the peak moves to another."""
 
 UPDATE = "--update (in Python update=True)"
 """What writes a baseline."""
@@ -72,20 +75,21 @@ def limits(
 
     With `exact` nothing may change at all, to less neither. Raises ConfigurationError for what cannot be read.
     """
-    totals = tuple(_grown(tolerance, "tolerance"))
-    modules = tuple(_grown(module_tolerance, "module-tolerance"))
+    totals = tuple(_grown(tolerance, "tolerance", GATED))
+    modules = tuple(_grown(module_tolerance, "module-tolerance", _OF_MODULES))
     if exact:
         totals = modules = tuple(condition(f"{metric}:{sign}0") for metric in GATED for sign in "+-")
     budgets = [condition(f"{_known(metric, 'budget')}:>{limit}") for metric, limit in (budget or {}).items()]
     return Limits(totals=totals, modules=modules, budgets=(*budgets, condition(f"coverage:<{min_coverage}")))
 
 
-def _grown(tolerance: object, setting: str) -> Iterator[Condition]:
-    given = tolerance if isinstance(tolerance, Mapping) else dict.fromkeys(GATED, tolerance)
+def _grown(tolerance: object, setting: str, metrics: Sequence[str]) -> Iterator[Condition]:
+    given = tolerance if isinstance(tolerance, Mapping) else dict.fromkeys(metrics, tolerance)
     for metric in given:
         _known(str(metric), setting)
-    for metric in GATED:
-        yield condition(f"{metric}:+{given.get(metric, 0)}")
+    for metric in dict.fromkeys((*metrics, *given)):
+        if metric in GATED:
+            yield condition(f"{metric}:+{given.get(metric, 0)}")
 
 
 def _known(metric: str, setting: str) -> str:
@@ -127,7 +131,7 @@ def _other_rules(comparison: Comparison) -> str:
 
 def _totals(comparison: Comparison, limits: Limits) -> Iterator[Failure]:
     for limit in limits.totals:
-        if limit.fails(comparison):
+        if limit.metric in comparison.metrics and limit.fails(comparison):
             yield Failure(f"{limit.told(comparison)}, {limit.text} is the limit")
     for limit in limits.budgets:
         if limit.fails(comparison):

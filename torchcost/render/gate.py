@@ -10,6 +10,7 @@ from rich.style import Style
 from torchcost import units as scale
 from torchcost.regression.comparison import Comparison
 from torchcost.regression.gate import CheckResult
+from torchcost.regression.metrics import PEAK
 from torchcost.regression.outcome import Outcome
 from torchcost.render import diff
 from torchcost.render.signs import safe_for
@@ -64,4 +65,5 @@ _INDENT = 6
 def _figures(comparison: Comparison) -> str:
     """What the target costs now, in short."""
     total = comparison.after
-    return f"{scale.quantity(total['flops'], 'FLOPs')}, {scale.count(total['params'])} params"
+    peak = f", {scale.nbytes(total[PEAK])} at the peak" if PEAK in total.metrics else ""
+    return f"{scale.quantity(total['flops'], 'FLOPs')}, {scale.count(total['params'])} params{peak}"

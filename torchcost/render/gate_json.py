@@ -26,6 +26,7 @@ def render_benchmark(outcomes: Sequence[Outcome]) -> str:
         for outcome in outcomes
         if outcome.result is not None
         for name in GATED
+        if name in outcome.result.comparison.after.metrics
         for value in [outcome.result.comparison.after[name]]
     ]
     return json.dumps(figures, indent=1, ensure_ascii=False)
@@ -39,7 +40,11 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     if outcome.result is None:
         return told
     comparison = outcome.result.comparison
-    totals = {name: {"before": before, "after": after} for name in METRICS for before, after in [comparison.of(name)]}
+    totals = {
+        name: {"before": before, "after": after}
+        for name in comparison.metrics
+        for before, after in [comparison.of(name)]
+    }
     return told | {"totals": totals, "modules": [_module(change) for change in comparison.changes]}
 
 

@@ -8,7 +8,7 @@ from torchcost import units as scale
 from torchcost.regression.blocks import Row, ranked
 from torchcost.regression.comparison import Comparison
 from torchcost.regression.gate import GATED
-from torchcost.regression.metrics import METRICS
+from torchcost.regression.metrics import METRICS, PEAK
 from torchcost.regression.outcome import Outcome
 from torchcost.render.diff import SIGNS, why
 from torchcost.render.markdown import escape
@@ -41,17 +41,21 @@ def _headline(outcomes: Sequence[Outcome]) -> str:
 
 
 def _targets(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    names = [METRICS[metric].header for metric in GATED]
+    results = [outcome.result for outcome in outcomes if outcome.result is not None]
+    shown = [metric for metric in GATED if metric != PEAK or any(PEAK in each.comparison.metrics for each in results)]
+    names = [METRICS[metric].header for metric in shown]
     yield f"| | target | {' | '.join(names)} |"
     yield f"|:-:|:--|{'--:|' * len(names)}"
     for outcome in outcomes:
         result = outcome.result
-        cells = [_figure(result.comparison, metric) if result is not None else "" for metric in GATED]
+        cells = [_figure(result.comparison, metric) if result is not None else "" for metric in shown]
         yield f"| {_SIGNS[outcome.verdict]} | {_safe(outcome.name)} | {' | '.join(cells)} |"
 
 
 def _figure(comparison: Comparison, metric: str) -> str:
-    """What a metric is now, and below it by how much it changed: five metrics fit beside each other."""
+    """What a metric is now, and below it by how much it changed: so they fit beside each other."""
+    if metric not in comparison.metrics:
+        return ""
     before, after = comparison.of(metric)
     now = METRICS[metric].written(after)
     delta, share = METRICS[metric].change(before, after)

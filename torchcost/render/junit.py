@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
-from torchcost.regression.metrics import METRICS
 from torchcost.regression.outcome import Outcome
 from torchcost.render.gate import render as as_text
 from torchcost.render.signs import printable
@@ -30,7 +29,7 @@ def _case(suite: Xml.Element, outcome: Outcome) -> None:
     case = Xml.SubElement(suite, "testcase", {"classname": "torchcost.check", "name": printable(outcome.name)})
     if outcome.result is not None:
         properties = Xml.SubElement(case, "properties")
-        for metric in METRICS:
+        for metric in outcome.result.comparison.after.metrics:
             value = str(outcome.result.comparison.after[metric])
             Xml.SubElement(properties, "property", {"name": f"torchcost.{metric}", "value": value})
     if outcome.verdict in ("FAIL", "ERROR"):
