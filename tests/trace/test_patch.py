@@ -43,6 +43,17 @@ def test_what_somebody_else_set_meanwhile_stays() -> None:
     assert owner.flag == "theirs"
 
 
+@pytest.mark.parametrize("flags", [(True,), (False, True), (True, False)])
+def test_a_flag_that_is_set_already_stays_set(flags: tuple[bool, ...]) -> None:
+    owner = SimpleNamespace()
+    patch = Patch(lambda: owner, "flag", True)
+    for owner.flag in flags:
+        before = owner.flag
+        with applied(patch):
+            assert owner.flag is True
+        assert owner.flag is before
+
+
 def test_an_inherited_attribute_is_patched_on_the_owner_alone_and_inherited_again_after() -> None:
     class Base:
         flag = "base"

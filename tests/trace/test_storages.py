@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -336,6 +337,34 @@ def test_the_state_of_the_generator_that_a_checkpoint_keeps_is_held_from_its_beg
     held = memory(Saving(), x, backward=True, execution=execution).timeline.tolist()
     assert held[held.index(1200 + state) - 1] == 800  # before sigmoid, which gives 400 bytes more, has run
     assert held[-1] < state
+
+
+# --- where fakes do not do -------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_needs_data_is_run_for_real_and_told_why() -> None:
+    model = Plain(lambda x: x * 2 if x.sum().item() > 0 else x)
+    report = torchcost.count(model, torch.ones(3), memory=True)
+    assert report.context["execution"] == "real"
+    (note,) = report.notes
+    assert note == (
+        "Run for real, since on fakes: aten._local_scalar_dense.default in the root needs real data, "
+        "which a fake run has not"
+    )
+
+
+def test_what_a_fake_kernel_raises_is_raised_and_not_logged_too() -> None:
+    logged = list[logging.LogRecord]()
+    logger, handler = logging.getLogger("torch._subclasses.fake_tensor"), logging.Handler()
+    handler.emit = logged.append  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        with pytest.raises(RuntimeError, match="must have same reduction dim"):
+            torchcost.count(Plain(lambda x: x @ torch.zeros(7, 7)), torch.ones(3, 3), memory=True)
+    finally:
+        logger.removeHandler(handler)
+    assert logged == []
+    assert not logger.disabled
 
 
 # --- layers that are fused where nobody watches ----------------------------------------------------------------------

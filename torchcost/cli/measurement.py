@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import inspect
-import logging
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -153,17 +152,6 @@ def _on_fakes(model: nn.Module, inputs: Arguments, request: Request) -> Report |
         return _Refusal(reason=one_line(told(error.__cause__ or error), 80), error=ModelError(str(error)))
 
 
-@contextmanager
-def _unlogged(name: str) -> Iterator[None]:
-    """Torch logs a traceback of what it then raises; the latter is enough."""
-    logger = logging.getLogger(name)
-    was, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = was
-
-
 def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: Any) -> Report:
     with explained(model, inputs, request):
         if request.has_cache:
@@ -175,8 +163,7 @@ def _counted(model: nn.Module, inputs: Arguments, request: Request, execution: A
 def explained(model: nn.Module, inputs: Arguments, request: Request) -> Iterator[None]:
     """An error out of the block says what to type; the model's own becomes ModelError."""
     try:
-        with _unlogged("torch._subclasses.fake_tensor"):
-            yield
+        yield
     except TorchCostError as error:
         message = typed(str(error))
         raise type(error)(message.replace("--backward", "--train") if request.train else message) from error

@@ -32,6 +32,8 @@ from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.patches.fused_layers import FUSED, fused_where_unwatched
 from torchcost.trace.patches.packing import one_sequence_a_row
+from torchcost.trace.patches.patch import applied
+from torchcost.trace.patches.unlogged import FAKES_UNLOGGED
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
 from torchcost.trace.storages import LiveStorages, storages_of
 from torchcost.trace.timing import Repeats, device_of_work, time_runs
@@ -141,8 +143,13 @@ def _executed(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | 
                 return _fake(model, inputs, run, journal)
             except FakeExecutionError as error:
                 trace = _real(model, inputs, run, journal)
-                return replace(trace, notes=(*trace.notes, f"Run for real, since on fakes: {error}"))
+                return replace(trace, notes=(*trace.notes, f"Run for real, since on fakes: {_reason(error)}"))
         return _real(model, inputs, run, journal)
+
+
+def _reason(error: FakeExecutionError) -> str:
+    """Why a run on fakes did not do, without what to do about it."""
+    return str(error).partition(". ")[0]
 
 
 def _real(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None) -> Trace:
@@ -207,6 +214,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
             state_preserved(modules, distinct_tensors(modules), protected),
             modes_set((*modules, *copies), run.mode),
             one_sequence_a_row(twin.inputs.tensors()),
+            applied(FAKES_UNLOGGED),
             twin.mode,
         ):
             protected.note_leaves((*distinct_tensors(copies), *twin.inputs.tensors()))

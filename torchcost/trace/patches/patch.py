@@ -53,7 +53,8 @@ class Patch:
             self._await()  # the module is not loaded, or not to its end
             return
         self._placed_on = owner
-        if (own := vars(owner).get(self._name, _ABSENT)) is not self._value:
+        own = vars(owner).get(self._name, _ABSENT)
+        if own is not self._value or not callable(own):  # a function of ours somebody else put back
             self._own, self.original = own, getattr(owner, self._name)
             setattr(owner, self._name, self._value)
 
