@@ -12,6 +12,7 @@ import torch
 from click.testing import Result
 
 from torchcost import language, training_step
+from torchcost.regression.files import read
 from torchcost.report import Report
 
 hf = pytest.importorskip("transformers")
@@ -26,6 +27,7 @@ SIZES: dict[str, Any] = {
     "vocab_size": 101,
     "max_position_embeddings": 64,
 }
+KWARGS = ", ".join(f"{name} = {size}" for name, size in SIZES.items())
 LLAMA = ("hf:LlamaConfig", "--model-kwargs", json.dumps(SIZES))
 
 
@@ -133,3 +135,14 @@ def test_a_step_is_of_no_saved_report_and_of_no_training(run: Command) -> None:
         "Both --decode and --measure are given."
         in run("roofline", *LLAMA, "--device", "t4", "--decode", "4", "--measure").stderr
     )
+
+
+def test_a_step_may_be_held_to_what_it_cost(run: Command) -> None:
+    target = f'[[target]]\nname = "llama"\nmodel = "hf:LlamaConfig"\nmodel-kwargs = {{ {KWARGS} }}\n'
+    Path("torchcost.toml").write_text(f"{target}decode = 16\nbatch = 2\n", encoding="utf-8")
+    assert run("check", "--update").exit_code == 0
+    report, baseline = language.decode(llama(), 16, 2), read("costs/llama.json")
+    assert report.memory is not None
+    assert (baseline["flops"], baseline["peak_bytes"]) == (report.flops, report.memory.peak_bytes)
+    Path("torchcost.toml").write_text(f"{target}decode = 17\nbatch = 2\n", encoding="utf-8")
+    assert "The baseline is of other tokens: 16, and this run of 17." in run("check").stderr

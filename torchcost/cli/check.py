@@ -111,23 +111,15 @@ def _checked(target: Target, config: Config, allowed: Limits, *, update: bool) -
 
 def _measured(target: Target, config: Config) -> Baseline:
     request = Request(
-        **{name: getattr(target, name) for name in _AS_TYPED},
+        **target.setting,
+        model=target.model,
         inputs=target.input,
         inputs_from=target.inputs,
         model_kwargs=json.dumps(dict(target.model_kwargs)) if target.model_kwargs else None,
         app_dir=str(config.file.parent),
-        memory=target.follows_memory,
     )
     measured = baseline_of(report_of(request, tell=_unheard), model=target.model)
     return replace(measured, versions={"torchcost": __version__, **measured.versions})
-
-
-_AS_TYPED = (
-    *("model", "mode", "backward", "execution", "dtype"),
-    *("train", "optimizer", "precision", "accumulate"),
-    *("tokens", "prefill", "decode", "batch", "cache"),
-)
-"""Settings of a target that are options of the same name."""
 
 
 def _unheard(note: str) -> None:

@@ -9,50 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from torchcost.errors import ConfigurationError
+from torchcost.regression.setting import Setting
 
 __all__ = ["Request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """Which model to measure, with which inputs, and how; with `train` it is a step of a training.
-
-    `tokens` are the input of a language model, `prefill` and `decode` those of a step with a `cache`.
-    """
+class Request(Setting):
+    """Which model to measure, with which inputs, and how."""
 
     model: str
     inputs: tuple[str, ...] = ()
     inputs_from: str | None = None
     model_kwargs: str | None = None
     app_dir: str = "."
-    mode: str = "eval"
-    backward: bool = False
-    execution: str = "auto"
     device: str = "auto"
-    dtype: str | None = None
     strict: bool = False
     measure: bool = False
-    memory: bool = False
     workspaces: bool = False
-    train: bool = False
-    optimizer: str = "adamw"
-    precision: str | None = None
-    accumulate: int = 1
-    tokens: int | None = None
-    prefill: int | None = None
-    decode: int | None = None
-    batch: int = 1
-    cache: str | None = None
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether it is of a language model and a number of tokens."""
-        return self.tokens is not None or self.has_cache
-
-    @property
-    def has_cache(self) -> bool:
-        """Whether it is of a step that a language model makes with a cache."""
-        return self.prefill is not None or self.decode is not None
 
     @property
     def is_saved(self) -> bool:

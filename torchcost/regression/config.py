@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from torchcost.errors import ConfigurationError
 from torchcost.regression.metrics import PEAK
+from torchcost.regression.setting import Setting
 from torchcost.words import close_match
 
 __all__ = ["EXAMPLE", "Config", "Target", "find"]
@@ -27,13 +28,11 @@ _SHOWN = "An example: torchcost check --help."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Setting):
     """One model in one setting, and what it may cost.
 
-    What is run is said as on the command line; `train` is a step of a training, and `memory` follows what is held, as a
-    budget of it does too. `budget` is a figure for each metric, `{flops = "3.7 GFLOPs"}`. A tolerance is one for all
-    metrics, `"0.5%"`, or one each. A miss on `level` "warn" is told and does not fail; on "off" nothing is measured. A
-    miss tells `message` too.
+    `budget` is a figure for each metric, `{flops = "3.7 GFLOPs"}`. A tolerance is one for all metrics, `"0.5%"`, or one
+    each. A miss on `level` "warn" is told and does not fail; on "off" nothing is measured. A miss tells `message` too.
     """
 
     name: str
@@ -41,20 +40,6 @@ class Target:
     input: tuple[str, ...] = ()
     inputs: str | None = None
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    mode: str = "eval"
-    backward: bool = False
-    execution: str = "auto"
-    dtype: str | None = None
-    memory: bool = False
-    train: bool = False
-    optimizer: str = "adamw"
-    precision: str | None = None
-    accumulate: int = 1
-    tokens: int | None = None
-    prefill: int | None = None
-    decode: int | None = None
-    batch: int = 1
-    cache: str | None = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     tolerance: object = "0"
     module_tolerance: object = "0"
@@ -63,8 +48,10 @@ class Target:
     message: str = ""
 
     @property
-    def follows_memory(self) -> bool:
-        return self.memory or PEAK in self.budget
+    def setting(self) -> dict[str, Any]:
+        """How the model is to be run; a budget of memory follows it."""
+        given = {each.name: getattr(self, each.name) for each in fields(Setting)}
+        return {**given, "memory": self.memory or PEAK in self.budget}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
