@@ -17,8 +17,8 @@ from torch.utils._pytree import tree_flatten
 
 import torchcost
 from torchcost.errors import FakeExecutionError
+from torchcost.trace.patch import applied
 from torchcost.trace.patches.control_flow import CONTROL_FLOW_AS_PYTHON
-from torchcost.trace.patches.patch import applied
 
 STEPS, ONCE = 3, 2 * 4 * 4
 """Rows of the loops' input, and MACs of one 2 by 4 times 4 by 4 product."""

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from torchcost.trace.patches.patch import Patch, applied
+from torchcost.trace.patch import Patch, applied
 
 
 def test_it_stays_until_the_last_of_overlapping_blocks_ends() -> None:

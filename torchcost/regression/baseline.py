@@ -76,9 +76,9 @@ def baseline_of(summary: Summary, *, model: str = "") -> Baseline:
         setting={
             "mode": summary.context.get("mode", ""),
             "backward": "yes" if summary.backward.flops or summary.recompute.flops else "no",
-            "inputs": ", ".join(map(str, summary.root.inputs)),
             **{name: summary.context[name] for name in PARTS if name in summary.context},
             **({MEMORY: "followed"} if summary.memory is not None else {}),
+            "inputs": ", ".join(map(str, summary.root.inputs)),
         },
         modules=tuple(_costs(summary)),
         rules=summary.rules,

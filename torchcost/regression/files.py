@@ -71,8 +71,8 @@ _AGAIN = "Write it again from the model."
 
 
 def _baseline(data: Mapping[str, Any]) -> Baseline:
-    setting = {name: schema.read(data, name, str) for name in ("mode", "backward", "inputs")}
-    setting |= {name: schema.read(data, name, str) for name in (*PARTS, MEMORY) if name in data}
+    parts = [name for name in (*PARTS, MEMORY) if name in data]
+    setting = {name: schema.read(data, name, str) for name in ("mode", "backward", *parts, "inputs")}
     modules = tuple(map(_read_module, schema.read(data, "modules", list)))
     if len({module.path for module in modules}) < len(modules):
         raise ValueError("a path stands twice")

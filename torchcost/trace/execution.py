@@ -30,9 +30,9 @@ from torchcost.trace.journal import Journal
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
 from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
+from torchcost.trace.patch import applied
 from torchcost.trace.patches.fused_layers import FUSED, fused_where_unwatched
 from torchcost.trace.patches.packing import one_sequence_a_row
-from torchcost.trace.patches.patch import applied
 from torchcost.trace.patches.unlogged import FAKES_UNLOGGED
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
 from torchcost.trace.storages import LiveStorages, storages_of

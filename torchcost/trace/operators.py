@@ -14,7 +14,7 @@ from torchcost.handlers.call import tensors_in
 from torchcost.handlers.registry import find_handler
 from torchcost.trace.fakes.kernels import asked_of_fake, run_on_fakes
 from torchcost.trace.fakes.mode import ThreadedFakeMode, admit, fakes_in_force, never_compiled
-from torchcost.trace.patches.patch import Patch
+from torchcost.trace.patch import Patch
 from torchcost.trace.plain import PLAIN
 
 __all__ = ["OperatorMode", "Watcher", "flex_attention_uncompiled", "watches_this_thread"]

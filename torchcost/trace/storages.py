@@ -23,7 +23,7 @@ from torchcost.record import Record
 from torchcost.timing import PHASES, Phase
 from torchcost.trace.caches import cached_in
 from torchcost.trace.inputs import Arguments
-from torchcost.trace.patches.patch import Patch, applied
+from torchcost.trace.patch import Patch, applied
 from torchcost.trace.paths import named_modules
 from torchcost.trace.recorder import LIFTED
 from torchcost.trace.rows import OPEN, Kinds, Rows

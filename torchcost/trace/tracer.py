@@ -23,8 +23,8 @@ from torchcost.trace.flow import Flow
 from torchcost.trace.journal import Journal
 from torchcost.trace.operators import OperatorMode, flex_attention_uncompiled
 from torchcost.trace.parameters import Inventory
+from torchcost.trace.patch import applied
 from torchcost.trace.patches.control_flow import CONTROL_FLOW_AS_PYTHON
-from torchcost.trace.patches.patch import applied
 from torchcost.trace.patches.recompute import RECOMPUTATION_MARKED, recomputing
 from torchcost.trace.paths import distinct_modules, named_modules
 from torchcost.trace.recorder import Recorder

@@ -17,7 +17,7 @@ from torchcost.errors import ConfigurationError, MeasurementError
 from torchcost.handlers.call import tensors_in
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.loss import Backward, gradients_of_ones, roots_of
-from torchcost.trace.patches.patch import Patch, applied
+from torchcost.trace.patch import Patch, applied
 from torchcost.trace.storages import LiveStorages
 from torchcost.trace.tracer import Tracer
 from torchcost.words import close_match

@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from torchcost.trace.operators import watches_this_thread
-from torchcost.trace.patches.patch import Patch
+from torchcost.trace.patch import Patch
 
 __all__ = ["CONTROL_FLOW_AS_PYTHON"]
 

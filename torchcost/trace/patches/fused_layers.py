@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from torchcost.trace.modules import out_of_sight
-from torchcost.trace.patches.patch import Patch, applied
+from torchcost.trace.patch import Patch, applied
 
 __all__ = ["FUSED", "fused_where_unwatched"]
 

@@ -14,7 +14,7 @@ import torch
 from torch._subclasses import FakeTensor
 
 from torchcost.handlers.call import storage_id
-from torchcost.trace.patches.patch import Patch, applied
+from torchcost.trace.patch import Patch, applied
 
 __all__ = ["one_sequence_a_row"]
 

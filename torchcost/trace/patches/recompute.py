@@ -9,7 +9,7 @@ from weakref import WeakSet
 import torch.utils.checkpoint as checkpoint
 from torch.utils.checkpoint import CheckpointFunction
 
-from torchcost.trace.patches.patch import Patch
+from torchcost.trace.patch import Patch
 
 __all__ = ["RECOMPUTATION_MARKED", "recomputing"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from torchcost.trace.patches.patch import Patch
+from torchcost.trace.patch import Patch
 
 __all__ = ["FAKES_UNLOGGED"]
 
