@@ -92,6 +92,7 @@ def training_step(
     loss: Callable[[Any], torch.Tensor] | None = None,
     precision: Precision | None = None,
     accumulate: int = 1,
+    keep_output: bool = False,
     workspaces: bool = False,
     execution: Execution = "auto",
     strict: bool = False,
@@ -101,7 +102,9 @@ def training_step(
     `optimizer` is a name, as "adamw", or what makes one of the parameters to train: `lambda params: SGD(params, 0.1)`.
     `loss` gives the loss of an output, by default the output's own loss, else the sum of its floating outputs.
     `precision` "bf16" or "fp16" runs forward under autocast, the latter with scaled gradients; `accumulate` runs so
-    many batches like `args` a step. Inputs are given as `count` takes them.
+    many batches like `args` a step. An output is let go once its loss is known, as it is by a function that gives the
+    loss; with `keep_output` both are there until the next batch's, as in a loop that names them. Inputs are given as
+    `count` takes them.
 
     Costs are those of one step in the long run; `report.memory` is of the first two, since in the first the optimizer
     makes its states, and with `workspaces` knows the scratch of CPU kernels too. It runs on fakes, which compute
@@ -111,7 +114,9 @@ def training_step(
     """
     check_model("training_step", model)
     _check("execution", execution, ("auto", "real", "fake"))
-    training = training_of(optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate)
+    training = training_of(
+        optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate, keep_output=keep_output
+    )
     inputs = _inputs(model, args, kwargs, input_size, dtypes, device, "fake" if execution == "auto" else execution)
     run = Run(mode="train", execution=execution, memory=True, workspaces=workspaces, training=training)
     report = Report(observe(model, inputs, run))
@@ -124,6 +129,7 @@ def training_of(
     loss: Callable[[Any], torch.Tensor] | None,
     precision: Precision | None,
     accumulate: int = 1,
+    keep_output: bool = False,
 ) -> Training:
     """How a model is to be trained, as it was asked for; raises ConfigurationError for what makes no sense."""
     _check("precision", precision, (None, "bf16", "fp16"))
@@ -134,6 +140,7 @@ def training_of(
         loss=loss if loss is not None else True,
         precision=precision,
         accumulate=accumulate,
+        keep_output=keep_output,
     )
 
 

@@ -133,7 +133,8 @@ def test_a_model_that_needs_data_is_refused_and_never_run_for_real() -> None:
     [
         ({"limit": None}, r"Write limit='t4', a device's name, or bytes"),
         ({"multiple_of": 0}, "multiple_of=0 is no step between batches. Write multiple_of=8"),
-        ({"precision": "bf16"}, "are of a training. Write train=True"),
+        ({"precision": "bf16"}, "precision is of a training. Write train=True, or leave precision out"),
+        ({"keep_output": True}, "keep_output is of a training. Write train=True"),
         ({"make": lambda batch: X}, "Both inputs and make are given"),
         ({"train": True, "optimizer": "adamwr"}, "Did you mean 'adamw'"),
     ],

@@ -156,6 +156,36 @@ def allocated(model: nn.Module, x: torch.Tensor, precision: str | None, accumula
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_loop_that_names_its_output_holds_it_until_the_next(optimizer: str, execution: str) -> None:
+    """The output is large, no backward needs it, and it is there in backward and in the next forward."""
+    model, x = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 512)), torch.rand(64, 8)
+    make = OPTIMIZERS[optimizer]
+
+    def loop() -> None:
+        stepping = make(model.parameters())
+        for _ in range(2):
+            output = model(x)
+            loss = output.mean()
+            loss.backward()
+            stepping.step()
+            stepping.zero_grad(set_to_none=True)
+
+    held = sum(tensor.nbytes for tensor in (*model.parameters(), x))
+    named, let_go = (
+        torchcost.training_step(
+            model, x, loss=torch.mean, optimizer=make, keep_output=kept, execution=execution, workspaces=True
+        )
+        for kept in (True, False)
+    )
+    assert named.memory is not None
+    assert let_go.memory is not None
+    assert named.memory.peak_with_workspace_bytes == peak_of(loop) + held
+    assert named.memory.peak_bytes - let_go.memory.peak_bytes == 64 * 512 * FLOAT
+    assert (named.context["output"], let_go.context.get("output")) == ("kept", None)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
 def test_nothing_of_the_model_is_changed(execution: str) -> None:
     model = network()
     model[0].weight.grad = torch.ones(128, 64)

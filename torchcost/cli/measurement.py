@@ -196,6 +196,7 @@ def _trained(model: nn.Module, inputs: Arguments, request: Request, execution: A
         optimizer=request.optimizer,
         precision=request.precision,  # type: ignore[arg-type]  # the option offers these two
         accumulate=request.accumulate,
+        keep_output=request.keep_output,
         workspaces=request.workspaces,
         execution=execution,
         strict=request.strict,

@@ -109,7 +109,7 @@ def _followed(request: Request) -> Request:
     return replace(request, memory=True, execution="real" if request.measure else request.execution)
 
 
-_OF_TRAINING = ("optimizer", "precision", "accumulate")
+_OF_TRAINING = ("optimizer", "precision", "accumulate", "keep_output")
 _NOT_OF_TRAINING = {
     "mode": "which is in train mode",
     "backward": "which has one",
@@ -125,4 +125,4 @@ def _check(request: Request) -> None:
                 f"--{name} is not of a training step, {_NOT_OF_TRAINING[name]}. Leave --{name} out."
             )
         if is_typed(name):
-            raise ConfigurationError(f"--{name} is of a training step. Type --train too.")
+            raise ConfigurationError(f"--{name.replace('_', '-')} is of a training step. Type --train too.")

@@ -78,6 +78,7 @@ _TRAINED = (
     click.option(
         "--accumulate", type=click.IntRange(min=1), default=1, metavar="N", help="Batches of one training step [1]."
     ),
+    click.option("--keep-output", is_flag=True, help="Train in a loop that names the output: it stays until the next."),
     click.option(
         "--workspaces", is_flag=True, help="Measure the scratch of CPU kernels: each distinct call runs once for real."
     ),

@@ -54,7 +54,8 @@ def tried(request: Request) -> Remedies:
 
 
 def _training(request: Request) -> dict[str, Any]:
-    return {"optimizer": request.optimizer, "precision": request.precision, "accumulate": request.accumulate}
+    names = ("optimizer", "precision", "accumulate", "keep_output")
+    return {name: getattr(request, name) for name in names}
 
 
 def _unheard(note: str) -> None:

@@ -45,6 +45,7 @@ def largest_batch(
     loss: Callable[[Any], torch.Tensor] | None = None,
     precision: Precision | None = None,
     accumulate: int = 1,
+    keep_output: bool = False,
     workspaces: bool = False,
 ) -> LargestBatch:
     """The largest batch that fits into a memory, for a call in eval mode or, with `train`, for training steps.
@@ -68,7 +69,8 @@ def largest_batch(
     if limit is None:
         raise ConfigurationError("No limit is given. Write limit='t4', a device's name, or bytes, limit=16 * 10**9.")
     batches = _batches(args, kwargs, make, batch_dim)
-    run = _run(train=train, optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate)
+    training = {"loss": loss, "precision": precision, "accumulate": accumulate, "keep_output": keep_output}
+    run = _run(training, optimizer=optimizer, train=train)
     return largest_of(
         model,
         lambda batch: (batches(batch), run),
@@ -116,13 +118,17 @@ def _batches(args: Any, kwargs: Mapping[str, Any] | None, make: Callable[[int], 
     return made_by(make)
 
 
-def _run(*, train: bool, precision: Precision | None, loss: Any, accumulate: int, **training: Any) -> Run:
+def _run(training: Mapping[str, Any], *, optimizer: str | MakeOptimizer, train: bool) -> Run:
     if train:
-        how = training_of(precision=precision, loss=loss, accumulate=accumulate, **training)
+        how = training_of(optimizer=optimizer, **training)
         return Run(mode="train", execution="fake", memory=True, training=how)
-    if precision is not None or loss is not None or accumulate != 1:
-        raise ConfigurationError("loss, precision and accumulate are of a training. Write train=True, or leave them.")
+    if given := [name for name, value in training.items() if value != _UNSAID[name]]:
+        raise ConfigurationError(f"{given[0]} is of a training. Write train=True, or leave {given[0]} out.")
     return Run(execution="fake", memory=True)
+
+
+_UNSAID = {"loss": None, "precision": None, "accumulate": 1, "keep_output": False}
+"""What says nothing of a training."""
 
 
 def _search(runs: _Runs, limit: int, first: int, *, workspaces: bool) -> int:

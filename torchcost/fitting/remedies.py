@@ -43,6 +43,7 @@ def remedies(
     loss: Callable[[Any], torch.Tensor] | None = None,
     precision: Precision | None = None,
     accumulate: int = 1,
+    keep_output: bool = False,
     workspaces: bool = False,
     execution: Execution = "auto",
 ) -> Remedies:
@@ -60,7 +61,9 @@ def remedies(
     """
     check_model("remedies", model)
     model, inputs = unwrap(model), unpack(args, kwargs)
-    training = training_of(optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate)
+    training = training_of(
+        optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate, keep_output=keep_output
+    )
     run = Run(mode="train", execution=execution, memory=True, workspaces=workspaces, training=training)
     checkpointable = _blocks(model, blocks)
     report = Report(observe(model, inputs, run))

@@ -85,6 +85,7 @@ def train(
     optimizer: str | MakeOptimizer = "adamw",
     precision: Precision | None = None,
     accumulate: int = 1,
+    keep_output: bool = False,
     workspaces: bool = False,
     execution: Execution = "auto",
     strict: bool = False,
@@ -92,7 +93,9 @@ def train(
     """A step of training to foretell each of so many tokens, without a cache; the options are `training_step`'s."""
     check_text(model, tokens, batch)
     inputs = Arguments(kwargs=text(tokens, batch, device="cpu" if execution == "real" else "meta", train=True))
-    training = training_of(optimizer=optimizer, loss=None, precision=precision, accumulate=accumulate)
+    training = training_of(
+        optimizer=optimizer, loss=None, precision=precision, accumulate=accumulate, keep_output=keep_output
+    )
     run = Run(mode="train", execution=execution, memory=True, workspaces=workspaces, training=training)
     return _report(model, inputs, run, tokens, strict=strict)
 

@@ -17,7 +17,7 @@ __all__ = ["MEMORY", "PARTS", "Baseline", "ModuleCost", "baseline_of"]
 MEMORY = "memory"
 """The part of a setting that says that the run's memory was followed."""
 
-PARTS = ("optimizer", "precision", "accumulate", "step", "tokens", "batch")
+PARTS = ("optimizer", "precision", "accumulate", "output", "step", "tokens", "batch")
 """What else a setting says of the runs that have it: a training's, and the step of a language model's."""
 
 

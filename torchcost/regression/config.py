@@ -156,6 +156,7 @@ _KINDS: Mapping[str, tuple[type | tuple[type, ...], str]] = {
     "optimizer": (str, "a text"),
     "precision": (str, '"bf16" or "fp16"'),
     "accumulate": (int, "a number of batches"),
+    "keep_output": (bool, "true or false"),
     "tokens": (int, "a number of tokens"),
     "prefill": (int, "a number of tokens"),
     "decode": (int, "a number of tokens"),

@@ -24,6 +24,7 @@ class Setting:
     optimizer: str = "adamw"
     precision: str | None = None
     accumulate: int = 1
+    keep_output: bool = False
     tokens: int | None = None
     prefill: int | None = None
     decode: int | None = None

@@ -52,20 +52,23 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Training:
     """How a model is trained: to which loss, by which optimizer, in which precision, over how many batches a step.
 
-    With a `precision` forward and loss run under autocast; with "fp16" gradients are scaled.
+    With a `precision` forward and loss run under autocast; with "fp16" gradients are scaled. An output and its loss are
+    let go before backward, or with `keep_output` when those of the next batch are there.
     """
 
     optimizer: MakeOptimizer
     loss: Backward = True
     precision: Precision | None = None
     accumulate: int = 1
+    keep_output: bool = False
 
     @property
     def context(self) -> dict[str, str]:
         """What a report says of it."""
         made = getattr(self.optimizer, "func", self.optimizer)
         precision = {"precision": self.precision} if self.precision is not None else {}
-        return {"optimizer": getattr(made, "__name__", ""), **precision, "accumulate": str(self.accumulate)}
+        output = {"output": "kept"} if self.keep_output else {}
+        return {"optimizer": getattr(made, "__name__", ""), **precision, "accumulate": str(self.accumulate), **output}
 
 
 def maker_of(optimizer: object) -> MakeOptimizer:
@@ -100,7 +103,7 @@ def train(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trained:
         raise MeasurementError("No parameter needs a gradient, so there is nothing to train. Unfreeze one.")
-    device = trained[0].device.type
+    device, kept = trained[0].device.type, list[Any]()
     with applied(_FAKES_AS_PARAMETERS):
         optimizer = training.optimizer(trained)
         storages.there((("", tensor) for tensor in _states(optimizer)), "optimizer state")
@@ -109,7 +112,7 @@ def train(
             tracer = new_tracer()
             with torch.enable_grad(), watching(tracer), storages.marked(name), tracer:
                 for _ in range(training.accumulate):
-                    _backward(model, inputs, training, tracer, scaler, device)
+                    _backward(model, inputs, training, tracer, scaler, device, kept)
                 with tracer.optimizing(), applied(_FIGURES_OF_FAKES):
                     _step(optimizer, scaler)
                 optimizer.zero_grad(set_to_none=True)
@@ -122,14 +125,26 @@ def _states(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
 
 
 def _backward(
-    model: nn.Module, inputs: Arguments, training: Training, tracer: Tracer, scaler: GradScaler | None, device: str
+    model: nn.Module,
+    inputs: Arguments,
+    training: Training,
+    tracer: Tracer,
+    scaler: GradScaler | None,
+    device: str,
+    kept: list[Any],
 ) -> None:
-    """Forward and backward of one batch; its output is gone once the loss is known."""
+    """Forward and backward of one batch; what is `kept` is what a loop's names stand for, the last output and loss."""
     tracer.given(inputs.tensors())
     with _autocast(training.precision, device):
-        roots = roots_of(model(*inputs.args, **inputs.kwargs), training.loss)
+        output = model(*inputs.args, **inputs.kwargs)
+        if training.keep_output:
+            kept[:1] = [output]
+        roots = roots_of(output, training.loss)
+        del output
     if training.accumulate > 1 and len(roots) == 1:
         roots = [roots[0] / training.accumulate]
+    if training.keep_output:
+        kept[1:] = roots
     if scaler is not None:
         roots = [scaler.scale(root) for root in roots]
     with tracer.paused():
