@@ -193,6 +193,11 @@ class MemoryProfile:
         rows = self._alive_at(self.peak_moment).tolist()
         return tuple(map(self._held, sorted(rows, key=lambda row: (-self._nbytes[row], row))[:most]))
 
+    def largest_of(self, *categories: Category) -> int:
+        """Bytes of the largest storage of some categories at any moment; 0 where there is none."""
+        chosen = self._there & np.isin(self._column("category"), [CATEGORIES.index(each) for each in categories])
+        return int(self._nbytes[chosen].max(initial=0))
+
     @property
     def kept(self) -> dict[str, int]:
         """Bytes that a backward found of forward, by the path of the module that made them, the most first.

@@ -70,7 +70,7 @@ class OnChip:
     """What a chip needs room for, if weights come from outside layer by layer, and activations never leave it.
 
     `activation_bytes` are the most that input, activations and temporaries took at one moment, `largest_bytes` those
-    of the largest output of a layer. `layer` is the module that holds most parameters itself. `total_bytes` are all
+    of the largest that was made. `layer` is the module that holds most parameters itself. `total_bytes` are all
     parameters and all activations.
     """
 
@@ -95,7 +95,7 @@ def on_chip(memory: MemoryModel) -> OnChip | None:
     summary = memory.summary
     layer = max(summary.nodes(), key=_parameter_bytes)
     return OnChip(
-        largest_bytes=max(map(_largest_output, summary.nodes())),
+        largest_bytes=memory.largest_of("activation", "temporary"),
         activation_bytes=_most(memory, _ACTIVATIONS),
         parameter_bytes=_parameter_bytes(layer),
         layer=layer.path,
@@ -111,9 +111,3 @@ def _most(memory: MemoryModel, categories: Iterable[Category]) -> int:
 def _parameter_bytes(node: Node) -> int:
     """Bytes of the parameters that a module holds itself."""
     return count_parameters(node.entry.parameters).bytes
-
-
-def _largest_output(node: Node) -> int:
-    """Bytes of the largest result of a call that a module makes itself."""
-    costs = (record.cost for record in node.records)
-    return max((cost.activation_bytes for cost in costs if cost is not None), default=0)
