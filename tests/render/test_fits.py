@@ -53,6 +53,16 @@ def test_a_run_that_fits_says_what_is_spare_and_what_is_not_in_it() -> None:
     ]
 
 
+def test_answers_are_no_wider_than_asked() -> None:
+    lacks = ("the context of CUDA", "what its allocator reserves and does not use", "the scratch of kernels")
+    for drawn in (
+        fits.fit(replace(FIT, lacks=lacks), width=50),
+        fits.largest_batch(replace(LARGEST, lacks=lacks), width=50),
+    ):
+        assert max(map(len, drawn.splitlines())) <= 50
+        assert "  the scratch of kernels" in drawn.splitlines()
+
+
 def test_a_device_whose_name_says_its_size_says_it_once() -> None:
     assert fits.fit(replace(FIT, device="NVIDIA Tesla T4 16 GB")).startswith("Fits into NVIDIA Tesla T4 16 GB: 12.5 GB")
 

@@ -79,7 +79,7 @@ class Questions:
                 from torchcost.cli.trying import largest
 
                 found = largest(request, _memory(self.largest_batch))
-            yield as_text.largest_batch(found)
+            yield as_text.largest_batch(found, width=look["width"])
         if self.remedies:
             with _running(request):
                 from torchcost.cli.trying import tried

@@ -96,7 +96,7 @@ def memory(
     look, found = drawn_for(width, color, output), questions.fit(report.memory)
     parts = [as_text.render(report.memory, most=top, units=units, **look)]
     parts += [memory_plot.render(report.memory, **look)] if plot else []
-    parts += ["\n".join(map(fits.fit, found))] if found else []
+    parts += ["\n".join(fits.fit(each, width=look["width"]) for each in found)] if found else []
     console.write("\n\n".join((*parts, *questions.answers(request, **look))), output)
     return 0 if all(found) else FAILED
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 
 from torchcost import units as scale
@@ -15,19 +15,23 @@ from torchcost.tree.remedy import RemedyTable
 __all__ = ["fit", "largest_batch", "remedies"]
 
 
-def fit(found: Fit) -> str:
+def fit(found: Fit, *, width: int | None = None) -> str:
     """Whether it fits, its peak, and what is spare or missing; below that what is in no figure."""
     peak, spare = scale.nbytes(found.peak_bytes), scale.nbytes(abs(found.spare_bytes))
     fits, rest = ("Fits", f"{spare} to spare") if found else ("Does not fit", f"{spare} too much")
-    return f"{fits} into {_memory(found)}: {peak} at its peak, {rest}{_without(found.lacks)}"
+    return _drawn((f"{fits} into {_memory(found)}: {peak} at its peak, {rest}", *_without(found.lacks)), width)
 
 
-def largest_batch(found: LargestBatch) -> str:
+def largest_batch(found: LargestBatch, *, width: int | None = None) -> str:
     """The answer with its peak, that of the next batch, and what the answer rests on."""
     peak, spare = scale.nbytes(found.peak_bytes), scale.nbytes(found.spare_bytes)
     fits = f"A batch of {found.batch:,} fits into {_memory(found)}: {peak} at its peak, {spare} to spare"
     more = f"  {found.next_batch:,} would need {scale.nbytes(found.next_peak_bytes)}; {found.runs} runs on fakes"
-    return "\n".join((f"{fits}{_without(found.lacks)}", more, *(f"  {note}" for note in found.notes)))
+    return _drawn((fits, *_without(found.lacks), more, *(f"  {note}" for note in found.notes)), width)
+
+
+def _drawn(lines: Iterable[str], width: int | None) -> str:
+    return "\n".join(part for line in lines for part in text.wrapped(line, width or ENDLESS))
 
 
 def _memory(found: Fit | LargestBatch) -> str:
@@ -35,8 +39,9 @@ def _memory(found: Fit | LargestBatch) -> str:
     return f"{found.device} ({size})" if found.device and size not in found.device else found.device or size
 
 
-def _without(lacks: Sequence[str]) -> str:
-    return f"\n  Not in it: {', '.join(lacks)}" if lacks else ""
+def _without(lacks: Sequence[str]) -> Iterator[str]:
+    if lacks:
+        yield f"  Not in it: {', '.join(lacks)}"
 
 
 def remedies(
