@@ -46,6 +46,12 @@ def batch_norm(x: torch.Tensor) -> Tensors:
     return run_on_fakes(aten.native_batch_norm.default, arguments, {})[:1]  # type: ignore[no-any-return]
 
 
+def batch_norm_backward(dy: torch.Tensor, x: torch.Tensor) -> Tensors:
+    ones = [torch.ones(x.shape[1]) for _ in range(5)]
+    arguments = (dy, x, *ones, True, 1e-5, [True] * 3)
+    return run_on_fakes(aten.native_batch_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
+
+
 def view(x: torch.Tensor) -> Tensors:
     return (run_on_fakes(aten.view.default, (x, [1, 8, 4, 4]), {}),)
 
@@ -83,6 +89,24 @@ CASES: dict[str, tuple[Callable[..., Tensors], Tensors]] = {
 def test_a_fake_result_is_laid_out_as_the_real_one(name: str) -> None:
     run, tensors = CASES[name]
     assert layout(on_fakes(run, tensors)) == layout(run(*tensors))
+
+
+LAYOUTS: dict[str, Callable[..., torch.Tensor]] = {
+    "contiguous": torch.randn,
+    "channels last": last,
+    "transposed": lambda *shape: torch.randn(*shape[:2], shape[3], shape[2]).mT,
+    "every other column": lambda *shape: torch.randn(*shape[:3], 2 * shape[3])[..., ::2],
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 5, 7), (2, 1, 5, 7), (2, 6, 1, 1)])
+@pytest.mark.parametrize("input", LAYOUTS)
+@pytest.mark.parametrize("gradient", LAYOUTS)
+def test_the_gradient_of_batch_norms_input_is_laid_out_as_the_real_one(
+    gradient: str, input: str, shape: tuple[int, ...]
+) -> None:
+    tensors = LAYOUTS[gradient](*shape), LAYOUTS[input](*shape)
+    assert layout(on_fakes(batch_norm_backward, tensors)) == layout(batch_norm_backward(*tensors))
 
 
 def on_fakes(run: Callable[..., Tensors], tensors: Tensors) -> Tensors:

@@ -66,6 +66,21 @@ def _with_statistics_of_weights(operator: Any, args: Args, kwargs: Dict) -> Any:
     return (out, *(torch.empty_like(each, dtype=torch.float32) for each in statistics))
 
 
+def _laid_out_as_the_input(operator: Any, args: Args, kwargs: Dict) -> Any:
+    """The gradient of BatchNorm's input has the memory format of that, whatever that of the output's gradient.
+
+    Both may be contiguous and of another format too, where a dimension is of size 1: then the former counts.
+    """
+    first, *others = operator(*args, **kwargs)
+    gradient, x = args[:2]
+    if first is not None:
+        layout = suggest_memory_format(x)
+        if gradient.is_contiguous() and x.is_contiguous() and suggest_memory_format(gradient) == layout:
+            layout = torch.contiguous_format
+        first = torch.empty_like(x, memory_format=layout)
+    return (first, *others)
+
+
 def _seen_as_on_meta(operator: Any, args: Args, kwargs: Dict) -> Any:
     """A view's strides along dimensions of size 1 are those that torch's own rule gives, and so the memory format."""
     viewed, x = aten.view.default(*args, **kwargs), args[0]  # one that is not safe is the same here, but slow
@@ -140,6 +155,7 @@ _CORRECTED: dict[Any, Callable[..., Any]] = {
         _laid_out_as_a_sum(0, 1),
     ),
     aten.elu_backward.default: _laid_out_as_a_sum(0, 5),
+    aten.native_batch_norm_backward.default: _laid_out_as_the_input,
     aten.native_batch_norm.default: _with_statistics_of_weights,
     aten.native_group_norm.default: _laid_out_as(0),
     aten.native_group_norm_backward.default: _laid_out_as(1),
