@@ -32,7 +32,7 @@ from torchcost.trace.meters import meter_for
 from torchcost.trace.parameters import is_lazy_module
 from torchcost.trace.patch import applied
 from torchcost.trace.patches.fused_layers import FUSED, fused_where_unwatched
-from torchcost.trace.patches.packing import one_sequence_a_row
+from torchcost.trace.patches.masking import masked_as_really
 from torchcost.trace.patches.unlogged import FAKES_UNLOGGED
 from torchcost.trace.paths import distinct_modules, distinct_tensors, unwrap
 from torchcost.trace.storages import LiveStorages, storages_of
@@ -213,7 +213,7 @@ def _fake(model: nn.Module, inputs: Arguments, run: Run, journal: Journal | None
         with (
             state_preserved(modules, distinct_tensors(modules), protected),
             modes_set((*modules, *copies), run.mode),
-            one_sequence_a_row(twin.inputs.tensors()),
+            masked_as_really(twin.pairs_of(inputs)),
             applied(FAKES_UNLOGGED),
             twin.mode,
         ):

@@ -14,6 +14,7 @@ from torch._prims_common import suggest_memory_format
 from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+from torchcost.trace.fakes.ones import mark_ones
 from torchcost.trace.fakes.reserve import reserve_bytes
 
 __all__ = ["asked_of_fake", "run_on_fakes"]
@@ -33,9 +34,15 @@ def asked_of_fake(operator: Any, args: Args, kwargs: Dict) -> Any:
 def run_on_fakes(operator: Any, args: Args, kwargs: Dict) -> Any:
     """Runs an operator; on CPU fakes it gives what the real kernel would."""
     corrected = _CORRECTED.get(operator)
+    if operator in _ONES:
+        return mark_ones(operator(*args, **kwargs))
     if corrected is None or not isinstance(args[0], FakeTensor) or args[0].device.type != "cpu":
         return operator(*args, **kwargs)
     return corrected(operator, args, kwargs)
+
+
+_ONES = (aten.ones.default, aten.ones_like.default, aten.new_ones.default)
+"""Operators whose results hold ones."""
 
 
 def _in_half(operator: Any, args: Args, kwargs: Dict) -> Any:

@@ -51,6 +51,10 @@ class Twin:
         self.inputs = inputs.copied(self._fakes.fake)
         self.watch([fake for _, fake in self._fakes.pairs()])
 
+    def pairs_of(self, inputs: Arguments) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each tensor of the inputs with its fake."""
+        return ((tensor, self._fakes.known(tensor)) for tensor in inputs.tensors())
+
     def translated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """An operator's arguments, a fake in place of each tensor that has one."""
         if all(isinstance(tensor, FakeTensor) for tensor in tensors_in((args, kwargs))):
