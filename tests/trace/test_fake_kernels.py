@@ -109,6 +109,23 @@ def test_the_gradient_of_batch_norms_input_is_laid_out_as_the_real_one(
     assert layout(on_fakes(batch_norm_backward, tensors)) == layout(batch_norm_backward(*tensors))
 
 
+OF_ONE = (aten.gelu.default, aten.relu.default, aten.silu.default)
+OF_TWO = (aten.add.Tensor, aten.mul.Tensor, aten.gelu_backward.default, aten.tanh_backward.default)
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 1, 1), (2, 1, 5, 7), (2, 6, 5, 7)])
+@pytest.mark.parametrize("first", ["contiguous", "channels last"])
+@pytest.mark.parametrize("operator", [*OF_ONE, *OF_TWO], ids=str)
+def test_strides_along_a_size_of_1_are_the_real_ones(operator: Any, first: str, shape: tuple[int, ...]) -> None:
+    """A convolution after it reads from them whether it is channels last."""
+    tensors = (LAYOUTS[first](*shape), *([last(*shape)] if operator in OF_TWO else []))
+
+    def run(*operands: torch.Tensor) -> Tensors:
+        return (run_on_fakes(operator, operands, {}),)
+
+    assert layout(on_fakes(run, tensors)) == layout(run(*tensors))
+
+
 def on_fakes(run: Callable[..., Tensors], tensors: Tensors) -> Tensors:
     with FakeTensorMode() as mode:
         return run(*(mode.from_tensor(tensor) for tensor in tensors))

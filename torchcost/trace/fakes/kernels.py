@@ -36,9 +36,51 @@ def run_on_fakes(operator: Any, args: Args, kwargs: Dict) -> Any:
     corrected = _CORRECTED.get(operator)
     if operator in _ONES:
         return mark_ones(operator(*args, **kwargs))
-    if corrected is None or not isinstance(args[0], FakeTensor) or args[0].device.type != "cpu":
-        return operator(*args, **kwargs)
-    return corrected(operator, args, kwargs)
+    if corrected is not None and isinstance(args[0], FakeTensor) and args[0].device.type == "cpu":
+        return corrected(operator, args, kwargs)
+    output = operator(*args, **kwargs)
+    if operator in _ELEMENT_BY_ELEMENT and 1 in output.shape:
+        return _contiguous_if_all_are(output, args)
+    return output
+
+
+_FORWARD = (
+    *(
+        "abs",
+        "elu",
+        "erf",
+        "exp",
+        "gelu",
+        "hardsigmoid",
+        "hardswish",
+        "leaky_relu",
+        "mish",
+        "neg",
+        "reciprocal",
+        "relu",
+    ),
+    *("relu", "rsqrt", "sigmoid", "silu", "softplus", "sqrt", "tanh"),
+)
+_BACKWARD = (
+    *("gelu_backward", "leaky_relu_backward", "sigmoid_backward", "silu_backward", "tanh_backward"),
+    "threshold_backward",
+)
+_ELEMENT_BY_ELEMENT = frozenset(
+    (
+        *(getattr(aten, name).default for name in (*_FORWARD, *_BACKWARD)),
+        *(aten.add.Tensor, aten.div.Tensor, aten.mul.Tensor, aten.sub.Tensor, aten.where.self),
+    )
+)
+"""Operators that choose the strides of their result by one rule of torch's, of which fakes have another."""
+
+
+def _contiguous_if_all_are(output: torch.Tensor, args: Args) -> torch.Tensor:
+    """With dimensions of size 1 several strides are as good: from contiguous operands a real kernel makes the plain."""
+    strides = torch.empty(output.shape, device="meta").stride()
+    plain = output.stride() == strides or not output.is_contiguous() or output.device.type != "cpu"
+    if plain or not all(operand.is_contiguous() for operand in args if isinstance(operand, torch.Tensor)):
+        return output
+    return torch.empty_strided(output.shape, strides, dtype=output.dtype, device=output.device)
 
 
 _ONES = (aten.ones.default, aten.ones_like.default, aten.new_ones.default)
@@ -112,7 +154,7 @@ def _laid_out_as_a_sum(*positions: int) -> Callable[..., Any]:
 
     def corrected(operator: Any, args: Args, kwargs: Dict) -> Any:
         out = operator(*args, **kwargs)
-        strides = torch.add(*(args[position] for position in positions)).stride()
+        strides = run_on_fakes(aten.add.Tensor, tuple(args[position] for position in positions), {}).stride()
         if out.stride() == strides:
             return out
         return torch.empty_strided(out.shape, strides, dtype=out.dtype, device=out.device)
@@ -157,6 +199,8 @@ _CORRECTED: dict[Any, Callable[..., Any]] = {
             aten.hardswish_backward.default,
             aten.hardtanh_backward.default,
             aten.log_sigmoid_backward.default,
+            aten.mish_backward.default,
+            aten.native_dropout_backward.default,
             aten.softplus_backward.default,
         ),
         _laid_out_as_a_sum(0, 1),
@@ -167,4 +211,5 @@ _CORRECTED: dict[Any, Callable[..., Any]] = {
     aten.native_group_norm.default: _laid_out_as(0),
     aten.native_group_norm_backward.default: _laid_out_as(1),
     aten.native_layer_norm_backward.default: _contiguous,
+    aten.log_sigmoid_forward.default: _contiguous,
 }
