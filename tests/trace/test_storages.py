@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
@@ -18,6 +19,7 @@ import torchcost
 from torchcost.examples import lstm_tagger, small_gpt, unet
 from torchcost.memory import CATEGORIES, MemoryHistory
 from torchcost.report import Report
+from torchcost.trace.allocations import peak_of
 from torchcost.trace.storages import LiveStorages
 from torchcost.tree.memory import MemoryProfile
 
@@ -248,6 +250,56 @@ def added_in_place(function: Callable[[torch.Tensor], torch.Tensor]) -> int:
     with profile(activities=[ProfilerActivity.CPU]) as watched:
         loss.backward()
     return sum(event.name == "aten::add_" for event in watched.events())
+
+
+class AddedAt(torch.autograd.Function):
+    """A gather whose backward, in Python, makes one tensor more of what it adds to."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+        return x[:4].clone()
+
+    @staticmethod
+    def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        zeros = gradients[0].new_zeros(WIDE)
+        return zeros.index_add(0, torch.arange(4), gradients[0])
+
+
+WIDE = (64, 64)
+FEW = torch.arange(4)
+
+WRITING: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gather": lambda x: x.gather(0, torch.zeros(4, 64, dtype=torch.long)),
+    "an index": lambda x: x[FEW],
+    "index_select": lambda x: x.index_select(0, FEW),
+    "take": lambda x: x.take(FEW),
+    "topk": lambda x: x.topk(2, dim=1)[0],
+    "max": lambda x: x.max(dim=1)[0],
+    "maximum": lambda x: torch.maximum(x, x.detach() * 0.5),
+    "cross entropy of logits": lambda x: F.binary_cross_entropy_with_logits(x, torch.ones(WIDE), reduction="none"),
+    "a function of its own": lambda x: AddedAt.apply(x),  # type: ignore[no-untyped-call, no-any-return]
+}
+
+
+@pytest.mark.parametrize("execution", ["fake", "real"])
+@pytest.mark.parametrize("name", WRITING)
+def test_backward_writes_into_what_it_has_just_made_where_torch_does_so(name: str, execution: Any) -> None:
+    """The peak of a training step, of which no more is large than its weight, is the allocator's."""
+    model = nn.Sequential(nn.Linear(64, 64, bias=False), Plain(WRITING[name]))
+    report = torchcost.training_step(
+        model, torch.rand(WIDE), optimizer="sgd", loss=torch.sum, workspaces=True, execution=execution
+    )
+    optimizer, x = torch.optim.SGD(model.parameters(), lr=0.1), torch.rand(WIDE)
+
+    def steps() -> None:
+        for _ in range(2):
+            model(x).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    truth = peak_of(steps) + sum(tensor.nbytes for tensor in (*model.parameters(), x))
+    assert report.memory is not None
+    assert report.memory.peak_with_workspace_bytes == pytest.approx(truth, abs=64)
 
 
 # --- fakes are as real ones ------------------------------------------------------------------------------------------

@@ -47,6 +47,17 @@ _BECAME[_BACKWARD, 1] = _NUMBER_OF["activation gradient"]
 """The category of what was made in a phase, by whether it outlived what made it."""
 
 
+_MAXIMUM = ("MaximumBackward0", "MinimumBackward0")
+_LOGITS = ("BinaryCrossEntropyWithLogitsBackward0",)
+_WRITES_UNWATCHED: dict[Any, tuple[str, ...]] = {
+    **dict.fromkeys((aten.index_add.default, aten.index_put.default, aten.masked_scatter.default), ()),
+    **dict.fromkeys((aten.put.default, aten.scatter.src, aten.scatter_add.default), ()),
+    aten.masked_fill.Scalar: _MAXIMUM,
+    **dict.fromkeys((aten.sub.Tensor, aten.mul.Tensor), _LOGITS),
+}
+"""Operators that autograd's formulas use in place where no mode watches, and the nodes that do so if not all."""
+
+
 class _Held(weakref.ref[torch.UntypedStorage]):
     """A storage that is alive, its number and its row."""
 
@@ -192,8 +203,11 @@ class LiveStorages:
                     self._resized(tensor.untyped_storage(), born=self.moment)
             elif (row := self._seen(tensor, path=path, category=_category_of(operator), target=operator)) is not None:
                 self._own(row)
-        if number == _BACKWARD and operator is aten.add.Tensor:
-            self._summed(args[0])
+        if number == _BACKWARD:
+            if operator is aten.add.Tensor:
+                self._summed(args[0])
+            if operator in _WRITES_UNWATCHED:
+                self._written(operator, args[0])
 
     def _summed(self, gradient: torch.Tensor) -> None:
         """Autograd itself adds a gradient to one that another node made: in place, where no mode watches.
@@ -207,6 +221,17 @@ class LiveStorages:
         if not is_non_overlapping_and_dense_or_false(gradient):
             return
         if node is None or node._sequence_nr() != self._node or held.row not in self._loose:
+            self._summed_into.append((held.row, self.moment))
+
+    def _written(self, operator: Any, first: torch.Tensor) -> None:
+        """A formula of autograd writes into what it has just made: under a mode it makes one more of it.
+
+        Source: areAnyTensorSubclassLike in torch/csrc/autograd/FunctionsManual.cpp.
+        """
+        held, node, nodes = self._live.get(storage_id(first)), _running_node(), _WRITES_UNWATCHED[operator]
+        if held is None or node is None or isinstance(node, BackwardCFunction) or (nodes and node.name() not in nodes):
+            return
+        if node._sequence_nr() == self._node and held.row in self._loose:
             self._summed_into.append((held.row, self.moment))
 
     def finished(self) -> MemoryHistory:
