@@ -234,7 +234,7 @@ def test_gradients_are_added_in_place_where_torch_does_so(name: str, monkeypatch
 
     def finished(storages: LiveStorages) -> MemoryHistory:
         history = ended(storages)
-        replaced.extend(history.died[row] == moment - 1 for row, moment in storages._summed_into)
+        replaced.extend(history.died[row] == moment - 1 for row, moment in storages._replaced)
         return history
 
     ended = LiveStorages.finished

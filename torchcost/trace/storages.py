@@ -14,14 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 from torch._ops import OpOverload
-from torch._prims_common import is_non_overlapping_and_dense_or_false
-from torch.autograd.function import BackwardCFunction
 
 from torchcost.handlers.call import storage_id, tensors_in
 from torchcost.memory import ALIVE, CATEGORIES, Category, Mark, MemoryHistory
 from torchcost.record import Record
 from torchcost.timing import PHASES, Phase
 from torchcost.trace.caches import cached_in
+from torchcost.trace.in_place import MAY_BE_IN_PLACE, is_in_place_unwatched
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.patch import Patch, applied
 from torchcost.trace.paths import named_modules
@@ -31,8 +30,6 @@ from torchcost.trace.scratch import Scratch
 from torchcost.trace.workspaces import Workspaces
 
 __all__ = ["LiveStorages", "storages_of"]
-
-aten = torch.ops.aten
 
 _BEFORE = -1
 """The phase of what is there before the run."""
@@ -45,17 +42,6 @@ _BECAME = np.full((len(PHASES), 2), _NUMBER_OF["temporary"], dtype=np.int8)
 _BECAME[[_FORWARD, _RECOMPUTE], 1] = _NUMBER_OF["activation"]
 _BECAME[_BACKWARD, 1] = _NUMBER_OF["activation gradient"]
 """The category of what was made in a phase, by whether it outlived what made it."""
-
-
-_MAXIMUM = ("MaximumBackward0", "MinimumBackward0")
-_LOGITS = ("BinaryCrossEntropyWithLogitsBackward0",)
-_WRITES_UNWATCHED: dict[Any, tuple[str, ...]] = {
-    **dict.fromkeys((aten.index_add.default, aten.index_put.default, aten.masked_scatter.default), ()),
-    **dict.fromkeys((aten.put.default, aten.scatter.src, aten.scatter_add.default), ()),
-    aten.masked_fill.Scalar: _MAXIMUM,
-    **dict.fromkeys((aten.sub.Tensor, aten.mul.Tensor), _LOGITS),
-}
-"""Operators that autograd's formulas use in place where no mode watches, and the nodes that do so if not all."""
 
 
 class _Held(weakref.ref[torch.UntypedStorage]):
@@ -88,7 +74,7 @@ class LiveStorages:
         self._kinds = Kinds()
         self._calls = _Calls()
         self._loose = array("i")
-        self._summed_into: list[tuple[int, int]] = []
+        self._replaced: list[tuple[int, int]] = []
         self._node: object = None
         self._marks: list[Mark] = []
         self._last_phase = _BEFORE
@@ -203,41 +189,22 @@ class LiveStorages:
                     self._resized(tensor.untyped_storage(), born=self.moment)
             elif (row := self._seen(tensor, path=path, category=_category_of(operator), target=operator)) is not None:
                 self._own(row)
-        if number == _BACKWARD:
-            if operator is aten.add.Tensor:
-                self._summed(args[0])
-            if operator in _WRITES_UNWATCHED:
-                self._written(operator, args[0])
+        if number == _BACKWARD and operator in MAY_BE_IN_PLACE:
+            self._took_place(operator, args[0])
 
-    def _summed(self, gradient: torch.Tensor) -> None:
-        """Autograd itself adds a gradient to one that another node made: in place, where no mode watches.
-
-        It does so if nobody else has the other one, not even as the base of a view: it then dies with the sum. A
-        function in Python adds as it is written. Source: can_accumulate_inplace, torch/csrc/autograd/input_buffer.cpp.
-        """
-        held, node = self._live.get(storage_id(gradient)), _running_node()
-        if held is None or gradient._is_view() or isinstance(node, BackwardCFunction):
+    def _took_place(self, operator: Any, first: torch.Tensor) -> None:
+        """A result may stand, unwatched, where the first argument did: it then dies with that moment."""
+        held, node = self._live.get(storage_id(first)), _running_node()
+        if held is None:
             return
-        if not is_non_overlapping_and_dense_or_false(gradient):
-            return
-        if node is None or node._sequence_nr() != self._node or held.row not in self._loose:
-            self._summed_into.append((held.row, self.moment))
-
-    def _written(self, operator: Any, first: torch.Tensor) -> None:
-        """A formula of autograd writes into what it has just made: under a mode it makes one more of it.
-
-        Source: areAnyTensorSubclassLike in torch/csrc/autograd/FunctionsManual.cpp.
-        """
-        held, node, nodes = self._live.get(storage_id(first)), _running_node(), _WRITES_UNWATCHED[operator]
-        if held is None or node is None or isinstance(node, BackwardCFunction) or (nodes and node.name() not in nodes):
-            return
-        if node._sequence_nr() == self._node and held.row in self._loose:
-            self._summed_into.append((held.row, self.moment))
+        made_here = node is not None and node._sequence_nr() == self._node and held.row in self._loose
+        if is_in_place_unwatched(operator, first, node, made_here=made_here):
+            self._replaced.append((held.row, self.moment))
 
     def finished(self) -> MemoryHistory:
         """All storages up to now, and what each of them was for."""
-        for row, moment in self._summed_into:
-            if self._rows.died[row] == moment:  # nobody else had it: the sum took its place
+        for row, moment in self._replaced:
+            if self._rows.died[row] == moment:  # nobody else had it: the result took its place
                 self._rows.died[row] = moment - 1
         told = self._kinds.told()
         return MemoryHistory(
