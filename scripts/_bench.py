@@ -7,7 +7,7 @@ from importlib import import_module
 
 SUITES = (
     *("overhead", "parts", "fakes", "growth", "start", "roofline", "timing", "calibration", "mobilenet"),
-    *("memory", "memory_cost"),
+    *("memory", "memory_zoo", "memory_cost"),
 )
 
 

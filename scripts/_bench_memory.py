@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -84,16 +84,36 @@ def loss_of(output: Any) -> torch.Tensor:
 
 def main(wanted: list[str]) -> None:
     names = wanted or list(MODELS)
+    head()
+    rows = [row for name in names for row in _rows(name)]
+    summary(rows)
+
+
+def head() -> None:
+    """The first lines of a table of rows."""
     print(f"Peaks in bytes, of inference and of two training steps; torch {torch.__version__}")
     heads = ("on fakes", "run for real", "with scratch", "allocator")
     print(f"{'model':18s}{'':>10s}" + "".join(f"{head:>15s}" for head in heads) + f"{'off':>11s}{'with':>11s}")
-    rows = [row for name in names for row in (_inference(name), *(_training(name, each) for each in OPTIMIZERS))]
+
+
+def summary(rows: Sequence[Row]) -> None:
+    """How many rows are within the limits, and how many to the byte."""
     for kind, inference, limit in (("inference", True, 0.02), ("training", False, 0.001)):
         off = [row.off for row in rows if (row.run == "inference") == inference]
         within, exact = sum(abs(each) <= limit for each in off), sum(not each for each in off)
         print(f"{kind}: with scratch {within} of {len(off)} within {limit:.1%}, {exact} to the byte")
     alike = sum(row.fake == row.real for row in rows)
     print(f"a run on fakes holds what a real one does, to the byte: {alike} of {len(rows)}")
+
+
+def _rows(name: str) -> Iterator[Row]:
+    make, given = MODELS[name]
+    args, kwargs = _unpacked(given)
+    torch.manual_seed(0)
+    yield inference(name, make(), args, kwargs)
+    for optimizer in OPTIMIZERS:
+        torch.manual_seed(0)
+        yield training(name, make(), args, kwargs, optimizer=optimizer, loss=loss_of)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,31 +146,31 @@ def _row(model: str, run: str, count: Callable[..., Report], truth: int) -> Row:
     return row
 
 
-def _inference(name: str) -> Row:
-    torch.manual_seed(0)
-    make, given = MODELS[name]
-    model, (args, kwargs) = make().eval(), _unpacked(given)
+def inference(name: str, model: nn.Module, args: Any, kwargs: Any) -> Row:
+    """A call in eval mode, its peak foretold and real."""
+    model.eval()
 
     def run() -> None:
         with torch.no_grad():
             model(*args, **kwargs)
 
     truth = peak_of(run) + _held(model, args, kwargs)
-    return _row(name, "inference", partial(torchcost.count, model, given, memory=True), truth)
+    return _row(name, "inference", partial(torchcost.count, model, args, kwargs, memory=True), truth)
 
 
-def _training(name: str, optimizer: str) -> Row:
-    torch.manual_seed(0)
-    make, given = MODELS[name]
-    model, (args, kwargs) = make().train(), _unpacked(given)
-    count = partial(torchcost.training_step, model, given, optimizer=OPTIMIZERS[optimizer], loss=loss_of)
+def training(
+    name: str, model: nn.Module, args: Any, kwargs: Any, *, optimizer: str, loss: Callable[[Any], torch.Tensor]
+) -> Row:
+    """Two steps of a training, their peak foretold and real."""
+    model.train()
+    count = partial(torchcost.training_step, model, args, kwargs, optimizer=OPTIMIZERS[optimizer], loss=loss)
     trained = OPTIMIZERS[optimizer]([parameter for parameter in model.parameters() if parameter.requires_grad])
 
     def steps() -> None:
         for _ in range(2):
-            loss = loss_of(model(*args, **kwargs))
-            loss.backward()
-            del loss
+            found = loss(model(*args, **kwargs))
+            found.backward()
+            del found
             trained.step()
             trained.zero_grad(set_to_none=True)
 
@@ -169,6 +189,7 @@ def _unpacked(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _held(model: nn.Module, args: Any, kwargs: Any) -> int:
     """Bytes that were there before the run."""
     gc.collect()
-    leaves = torch.utils._pytree.tree_leaves((args, kwargs))
+    attributes = [value for module in model.modules() for value in vars(module).values()]
+    leaves = torch.utils._pytree.tree_leaves((args, kwargs, attributes))
     tensors = (*model.parameters(), *model.buffers(), *(leaf for leaf in leaves if isinstance(leaf, torch.Tensor)))
     return sum({each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}.values())
