@@ -53,6 +53,11 @@ def test_a_training_has_the_states_of_its_optimizer(run: Command, optimizer: str
     assert [step["name"] for step in found["steps"]] == ["first step", "second step"]
 
 
+def test_an_output_is_kept_where_that_is_asked_for(run: Command) -> None:
+    assert ", output kept, " in run(*TRAINED, "--keep-output", "--width", "200").stdout
+    assert "output kept" not in run(*TRAINED, "--width", "200").stdout
+
+
 def test_a_timed_call_has_an_average_over_its_time(run: Command) -> None:
     assert ", over time " in run(*PLAIN, "--measure").stdout
     assert figures(run(*PLAIN, "--measure", "--format", "json"))["average_over_time_bytes"] > PARAMETERS
@@ -168,8 +173,11 @@ def test_a_saved_report_is_not_measured_again(run: Command) -> None:
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("option", [("--optimizer", "sgd"), ("--precision", "bf16"), ("--accumulate", "2")])
-def test_options_of_training_are_refused_without_it(run: Command, option: tuple[str, str]) -> None:
+OF_TRAINING = [("--optimizer", "sgd"), ("--precision", "bf16"), ("--accumulate", "2"), ("--keep-output",)]
+
+
+@pytest.mark.parametrize("option", OF_TRAINING)
+def test_options_of_training_are_refused_without_it(run: Command, option: tuple[str, ...]) -> None:
     result = run(*LOUD, *option)
     assert result.exit_code == 2
     assert f"{option[0]} is of a training step. Type --train too." in result.stderr
