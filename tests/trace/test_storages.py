@@ -66,6 +66,21 @@ def test_at_the_peak_of_two_layers_stand_weights_input_and_both_outputs() -> Non
     }
 
 
+@pytest.mark.parametrize("execution", ["fake", "real"])
+def test_a_tensor_that_a_module_keeps_as_an_attribute_is_there_from_the_beginning(execution: Any) -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = {"sines": torch.zeros(100)}
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.exp().sum() + self.table["sines"].sum()
+
+    held = memory(Keeps(), torch.zeros(50), execution=execution)
+    assert held.at(0) == {"input": 50 * FLOAT, "other": 100 * FLOAT}
+    assert held.peak_bytes == (50 + 100 + 50 + 1) * FLOAT
+
+
 def test_what_does_not_outlive_the_call_that_made_it_is_temporary() -> None:
     profile = memory(Plain(lambda x: x.exp().sum(dim=1)), torch.zeros(3, 5))
     assert made(profile) == [("aten.exp", "temporary", 3 * 5 * FLOAT), ("aten.sum", "activation", 3 * FLOAT)]

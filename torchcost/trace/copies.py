@@ -12,7 +12,7 @@ from torch import nn
 from torchcost.handlers.call import is_holder, leaves_in
 from torchcost.record import place
 
-__all__ = ["attributes", "copied"]
+__all__ = ["attributes", "copied", "own_attributes"]
 
 _BOOKKEEPING = frozenset(vars(nn.Module()))
 """What every module keeps about itself: its registries and hooks, and whether it trains."""
@@ -21,7 +21,12 @@ _BOOKKEEPING = frozenset(vars(nn.Module()))
 def attributes(model: nn.Module) -> Iterator[object]:
     """The values that modules keep as plain attributes."""
     for module in model.modules():
-        yield from (value for name, value in vars(module).items() if name not in _BOOKKEEPING)
+        yield from own_attributes(module)
+
+
+def own_attributes(module: nn.Module) -> list[object]:
+    """Those of one module alone."""
+    return [value for name, value in vars(module).items() if name not in _BOOKKEEPING]
 
 
 def copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:

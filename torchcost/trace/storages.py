@@ -20,6 +20,7 @@ from torchcost.memory import ALIVE, CATEGORIES, Category, Mark, MemoryHistory
 from torchcost.record import Record
 from torchcost.timing import PHASES, Phase
 from torchcost.trace.caches import cached_in
+from torchcost.trace.copies import own_attributes
 from torchcost.trace.in_place import MAY_BE_IN_PLACE, is_in_place_unwatched
 from torchcost.trace.inputs import Arguments
 from torchcost.trace.patch import Patch, applied
@@ -301,6 +302,8 @@ def storages_of(model: nn.Module | None, inputs: Arguments | None = None, *, wor
         storages.there(((path, tensor) for tensor in tensors_in(module._parameters)), "parameter")
     for path, module in modules:
         storages.there(((path, tensor) for tensor in tensors_in(module._buffers)), "buffer")
+    for path, module in modules:
+        storages.there(((path, tensor) for tensor in tensors_in(own_attributes(module))), "other")
     if inputs is not None:
         storages.given(inputs)
     return storages

@@ -83,7 +83,7 @@ def _contiguous_if_all_are(output: torch.Tensor, args: Args) -> torch.Tensor:
     return torch.empty_strided(output.shape, strides, dtype=output.dtype, device=output.device)
 
 
-_ONES = (aten.ones.default, aten.ones_like.default, aten.new_ones.default)
+_ONES = frozenset((aten.ones.default, aten.ones_like.default, aten.new_ones.default))
 """Operators whose results hold ones."""
 
 
