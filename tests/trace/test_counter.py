@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 import torchcost
 from torchcost.errors import ConfigurationError
@@ -189,3 +191,17 @@ def test_no_hook_and_no_mode_is_left() -> None:
     assert not net._forward_hooks
     assert not net._forward_pre_hooks
     assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["costs", "memory"])
+def test_a_size_that_is_a_symbol_without_a_number_breaks_nothing_and_is_not_counted(memory: bool) -> None:
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True) as mode:
+        places = torch.nonzero(mode.from_tensor(torch.ones(5))).float()
+        with torchcost.CostCounter(memory=memory) as counter:
+            squares = places.mul(places)
+            known = torch.ones(3) + 1
+    assert squares.shape[1] == 1
+    assert known.shape == (3,)
+    assert counter.report.uncounted == {"aten.mul": [""]}
+    assert counter.report.flops == 3
+    assert any("its sizes are symbols" in note for note in counter.report.notes)

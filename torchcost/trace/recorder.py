@@ -25,6 +25,7 @@ from torchcost.trace.journal import Journal
 from torchcost.trace.plain import PLAIN
 from torchcost.trace.signature import Signed, signed_by_shapes
 from torchcost.trace.untouched.tensors import gives_new
+from torchcost.words import one_line
 
 __all__ = ["LIFTED", "Recorder", "dtype_name", "specs_of", "target_name", "touched"]
 
@@ -166,6 +167,11 @@ class Recorder:
     def price(self, rule: Rule | None, call: Call, known_by: Signed | None, *, path: str) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
         price = _record(call, rule, *self._asked(rule, call, path))
+        if not _is_hashable(price):
+            self.note(
+                f"{target_name(call.target)} in {place(path)} was not counted: its sizes are symbols without a number"
+            )
+            return self.unseen(target_name(call.target))
         if known_by is not None and price.cost is not None:
             prices.remember(known_by.key, price)
         return self._one_of(price)
@@ -190,8 +196,17 @@ class Recorder:
         except HandlerError:
             raise
         except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
-            self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {failure!r}")
+            self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {one_line(repr(failure), 200)}")
         return work, cost
+
+
+def _is_hashable(record: Record) -> bool:
+    """Whether a record's figures are numbers: a size that is a symbol has no hash."""
+    try:
+        hash(record)
+    except TypeError:
+        return False
+    return True
 
 
 def _nothing() -> None:

@@ -263,17 +263,22 @@ class LiveStorages:
     # --- storages ----------------------------------------------------------------------------------------------------
 
     def _seen(self, tensor: torch.Tensor, *, path: str, category: int, target: Any = None) -> int | None:
-        """The row of a storage that was not known; None where a tensor has none, or one that is."""
+        """The row of a storage that was not known; None where there is none, it is, or its size is no figure.
+
+        A run on symbols has such; it is told by the note on the operator that made it.
+        """
         number = storage_id(tensor)
         if number is None or number in self._live:
             return None
         storage = tensor.untyped_storage()
+        if type(nbytes := storage.nbytes()) is not int:
+            return None
         held = _Held(storage, self._gone)
         held.number = number
         with self._lock:
             kind = self._kinds.of(tensor, path, target)
             held.row = row = self._rows.add(
-                storage.nbytes(), born=len(self._ran_in), kind=kind, category=category, made_in=self._last_phase
+                nbytes, born=len(self._ran_in), kind=kind, category=category, made_in=self._last_phase
             )
         self._live[number] = held  # another thread finds it with its row
         return row

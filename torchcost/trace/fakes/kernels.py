@@ -39,38 +39,17 @@ def run_on_fakes(operator: Any, args: Args, kwargs: Dict) -> Any:
     if corrected is not None and isinstance(args[0], FakeTensor) and args[0].device.type == "cpu":
         return corrected(operator, args, kwargs)
     output = operator(*args, **kwargs)
-    if operator in _ELEMENT_BY_ELEMENT and 1 in output.shape:
+    if operator in _ELEMENT_BY_ELEMENT and not output._has_symbolic_sizes_strides and 1 in output.shape:
         return _contiguous_if_all_are(output, args)
     return output
 
 
-_FORWARD = (
-    *(
-        "abs",
-        "elu",
-        "erf",
-        "exp",
-        "gelu",
-        "hardsigmoid",
-        "hardswish",
-        "leaky_relu",
-        "mish",
-        "neg",
-        "reciprocal",
-        "relu",
-    ),
-    *("relu", "rsqrt", "sigmoid", "silu", "softplus", "sqrt", "tanh"),
-)
-_BACKWARD = (
-    *("gelu_backward", "leaky_relu_backward", "sigmoid_backward", "silu_backward", "tanh_backward"),
-    "threshold_backward",
-)
-_ELEMENT_BY_ELEMENT = frozenset(
-    (
-        *(getattr(aten, name).default for name in (*_FORWARD, *_BACKWARD)),
-        *(aten.add.Tensor, aten.div.Tensor, aten.mul.Tensor, aten.sub.Tensor, aten.where.self),
-    )
-)
+_NAMES = """
+    abs elu erf exp gelu hardsigmoid hardswish leaky_relu mish neg reciprocal relu rsqrt sigmoid silu softplus sqrt tanh
+    gelu_backward leaky_relu_backward sigmoid_backward silu_backward tanh_backward threshold_backward
+"""
+_OF_TENSORS = (aten.add.Tensor, aten.div.Tensor, aten.mul.Tensor, aten.sub.Tensor, aten.where.self)
+_ELEMENT_BY_ELEMENT = frozenset((*(getattr(aten, name).default for name in _NAMES.split()), *_OF_TENSORS))
 """Operators that choose the strides of their result by one rule of torch's, of which fakes have another."""
 
 
