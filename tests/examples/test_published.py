@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from torchcost import units as scale
 from torchcost.examples import minibatch
 from torchcost.examples.__main__ import WIDTH, Row, Verdict, compared, main, rounds_to
 from torchcost.examples.published import SOURCES
@@ -66,7 +67,7 @@ def test_the_command_prints_every_figure_in_its_width(capsys: pytest.CaptureFixt
 
 def test_the_seeds_network_is_shown_in_minibatches_and_trained() -> None:
     """Of one image 157,226 elements, of 64 images 40.25 MB; a training holds 2.14 times params x 3 x 4 B."""
-    layers, training = (
+    layers, training, _ = (
         [line.split("  ") for line in part.splitlines()] for part in minibatch.render(WIDTH).split("\n\n")
     )
     cells = [[cell.strip() for cell in row if cell.strip()] for row in (*layers, *training)]
@@ -76,6 +77,19 @@ def test_the_seeds_network_is_shown_in_minibatches_and_trained() -> None:
     says, held = (float(cell.removesuffix(" MB")) for cell in cells[-1][1:])
     assert says == pytest.approx(55.59 + 2 * 40.25, abs=0.05)
     assert held == pytest.approx(2.14 * 55.59, abs=0.2)
+
+
+def test_a_relu_is_shown_stored_in_place_and_fused() -> None:
+    """Of 64 images the input is 1.92 MB, the convolution's output 20.48 MB; its weights are 3.584 kB."""
+    given, output, weights = 64 * 3 * 50 * 50 * 4, 64 * 32 * 50 * 50 * 4, (32 * 3 * 9 + 32) * 4
+    rows = [line.split("  ") for line in minibatch.render(WIDTH).split("\n\n")[-1].splitlines()[1:]]
+    shown = {row[0]: [cell.strip() for cell in row[1:] if cell.strip()] for row in rows}
+    once = given + weights + output
+    assert shown == {
+        "stored": [scale.nbytes(once + output), scale.nbytes(output), scale.nbytes(once + 2 * output)],
+        "in place": [scale.nbytes(once), scale.nbytes(output), scale.nbytes(once + 2 * output)],
+        "fused": [scale.nbytes(once), scale.nbytes(output), scale.nbytes(once)],
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Seed 004's network in minibatches: its activations layer by layer, and its rule for training beside a training."""
+"""Seed 004's network in minibatches: its layers' activations, its rule beside a training, and a ReLU in three ways."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 import torchcost
 from torchcost import units as scale
@@ -30,12 +31,13 @@ Row = tuple[str, ...]
 
 
 def render(width: int) -> str:
-    """Two tables: bytes of one image and of a minibatch, and what the seed's rule says beside what is held."""
+    """Tables: bytes of one image and of a minibatch, what the seed's rule says beside what is held, and of a ReLU."""
     return "\n\n".join(
         laid_out(headers, rows, width, safe=printable, color=False)
         for headers, rows in (
             (("Activations of", "Elements", "One image", f"{BATCH} images"), _layers()),
             ((f"Trained on {BATCH} images, with momentum", "By the rule", "Most held"), _training()),
+            ((f"C1 and a ReLU, {BATCH} images", "Most held", "Kept for backward", "Moved"), _relus()),
         )
     )
 
@@ -57,3 +59,23 @@ def _training() -> Iterator[Row]:
         yield name, scale.nbytes(4 * report.params), scale.nbytes(int(memory.timeline_of(category).max()))
     yield "activations and their gradients", scale.nbytes(activations.nbytes), scale.nbytes(activations.held_bytes)
     yield "in all, at the peak", scale.nbytes(both.nbytes), scale.nbytes(both.held_bytes)
+
+
+def _relus() -> Iterator[Row]:
+    """A ReLU whose output is a tensor of its own, one in place, and one in the kernel of the convolution before it.
+
+    What is held and moved is of forward. The kernel holds what the ReLU in place does, and moves its output once.
+    """
+    for name, in_place, fused in (("stored", False, False), ("in place", True, False), ("fused", True, True)):
+        model, x = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(in_place)), torch.zeros(BATCH, *_SHAPE)
+        forward = torchcost.count(model, x, memory=True)
+        trained = torchcost.count(model, x, mode="train", backward=True, memory=True)
+        assert forward.memory is not None
+        assert trained.memory is not None
+        spared = sum(chain.saved_bytes * chain.times for chain in forward.chains) if fused else 0
+        yield (
+            name,
+            scale.nbytes(forward.memory.peak_bytes),
+            scale.nbytes(sum(trained.memory.kept.values())),
+            scale.nbytes(forward.access_bytes - spared),
+        )
