@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torchcost import units as scale
 from torchcost.render import memory as as_memory, memory_figure as as_figure, picture
 from torchcost.tree.memory_model import MemoryModel
+from torchcost.tree.memory_rules import OnChip, Rule, on_chip, rules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +18,16 @@ __all__ = ["Memory"]
 
 class Memory(MemoryModel):
     """What a run held at each moment: by category, by module, tensor by tensor; as text, tables of its peak."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Rules of thumb for a training, each beside what was held; none for another run."""
+        return rules(self)
+
+    @property
+    def on_chip(self) -> OnChip | None:
+        """What a chip needs room for that runs the model forward; None of another run: `memory.on_chip.fits(2**20)`."""
+        return on_chip(self)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """The bytes of each category over the run, a figure of matplotlib; with a `path` (.png, .svg, .pdf) saved too.

@@ -26,6 +26,19 @@ def test_what_fits_ends_with_0_and_what_does_not_with_1(run: Command) -> None:
     assert f"Does not fit into {HELD - 1} B: {HELD} B at its peak, 1 B too much\n" in less.stdout
 
 
+def test_a_chip_has_room_or_has_not(run: Command) -> None:
+    """Input and both outputs of the first layer, 16 + 8 + 8 floats at a time, and that layer's 8 x 4 + 4 weights."""
+    need = 4 * (16 + 8 + 8) + 4 * (8 * 4 + 4)
+    enough, less = (run(*PLAIN, "--on-chip", f"{size} B") for size in (need, need - 1))
+    assert (enough.exit_code, less.exit_code) == (0, 1)
+    assert f"Fits into a chip's {need} B: {need} B at its peak, 0 B to spare" in enough.stdout
+    assert "Does not fit into a chip's" in less.stdout
+    assert run(*TRAINED, "-o", "saved.json").exit_code == 0
+    for refused in (run(*TRAINED, "--on-chip", "1 kB"), run("memory", "saved.json", "--on-chip", "1 kB")):
+        assert refused.exit_code == 2
+        assert "--on-chip is of a call forward without a cache" in refused.stderr
+
+
 def test_a_saved_report_can_be_asked_whether_it_fits(run: Command) -> None:
     assert run(*PLAIN, "-o", "saved.json").exit_code == 0
     assert run("memory", "saved.json", "--fits", f"{HELD} B").exit_code == 0

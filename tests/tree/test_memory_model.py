@@ -242,6 +242,15 @@ def test_a_chip_needs_room_for_what_runs_and_the_largest_layer() -> None:
     assert need.nbytes == need.activation_bytes + need.parameter_bytes
     everything = 4 * (8 * 100 + 100 + 100 * 50 + 50 + 50 * 2 + 2) + 4 * 4 * (8 + 100 + 50 + 2)
     assert need.total_bytes == everything
+    assert need.fits(need.nbytes)
+    assert need.fits(need.nbytes - 1).spare_bytes == -1
+
+
+def test_a_training_has_rules_and_a_call_what_a_chip_needs(memory: Memory) -> None:
+    assert memory.rules == rules(memory)
+    assert memory.on_chip is None
+    called = memory_of(torchcost.count(nn.Linear(2, 3), torch.rand(1, 2), memory=True))
+    assert (called.rules, called.on_chip) == ((), on_chip(called))
 
 
 # --- the timeline ----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from torchcost.render import fits as as_text, kv_cache as as_table
 from torchcost.tree.fit import Fit, limit_of
 
 if TYPE_CHECKING:
-    from torchcost.tree.memory import MemoryProfile
+    from torchcost.report_memory import Memory
 
 __all__ = ["Questions", "asking"]
 
@@ -30,6 +30,11 @@ _OPTIONS = (
         multiple=True,
         metavar="DEVICE|SIZE",
         help="Say whether it fits into a device, as torchcost devices lists them, or into '16 GB'; exit with 1 if not.",
+    ),
+    click.option(
+        "--on-chip",
+        metavar="SIZE",
+        help="Say whether a chip has room for activations and the largest layer's weights; exit with 1 if not.",
     ),
     click.option(
         "--largest-batch",
@@ -47,6 +52,7 @@ class Questions:
     """What is asked beside what a run holds."""
 
     fits: tuple[str, ...] = ()
+    on_chip: str | None = None
     largest_batch: str | None = None
     remedies: bool = False
 
@@ -54,6 +60,10 @@ class Questions:
         """Raises ConfigurationError for what cannot be answered, before anything is measured."""
         for text in (*self.fits, *([self.largest_batch] if self.largest_batch else [])):
             limit_of(_memory(text))
+        if self.on_chip:
+            parse(self.on_chip, "bytes")
+            if request.train or request.backward or request.has_cache:
+                raise ConfigurationError(_FORWARD_ALONE)
         if request.is_saved and (self.largest_batch or self.remedies):
             option = "--remedies" if self.remedies else "--largest-batch"
             raise ConfigurationError(f"{option} runs a model, and {request.model} is a saved report. Leave it out.")
@@ -62,9 +72,14 @@ class Questions:
         if self.largest_batch and not request.train and (is_typed("mode") or is_typed("backward")):
             raise ConfigurationError("--largest-batch is of calls in eval mode, or with --train of training steps.")
 
-    def fit(self, memory: MemoryProfile) -> tuple[Fit, ...]:
-        """The run in each memory that was named."""
-        return tuple(memory.fits(_memory(text)) for text in self.fits)
+    def fit(self, memory: Memory) -> tuple[Fit, ...]:
+        """The run in each memory that was named, and what a chip needs of it in the chip's."""
+        found = [memory.fits(_memory(text)) for text in self.fits]
+        if self.on_chip:
+            if memory.on_chip is None:
+                raise ConfigurationError(_FORWARD_ALONE)
+            found.append(memory.on_chip.fits(parse(self.on_chip, "bytes")))
+        return tuple(found)
 
     def answers(self, request: Request, **look: Any) -> Iterator[str]:
         """What more runs of the model say: of the cache of a language model's step, and what was asked."""
@@ -86,6 +101,9 @@ class Questions:
 
                 table = tried(request)
             yield as_text.remedies(table, **look)
+
+
+_FORWARD_ALONE = "--on-chip is of a call forward without a cache: no training, no backward, no decoding. Leave it out."
 
 
 def asking(command: Callable[..., Any]) -> Any:

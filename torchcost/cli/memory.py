@@ -31,7 +31,7 @@ from torchcost.units import Units
 __all__ = ["memory"]
 
 _FORMS = ("text", "json", "csv")
-_OF_TEXT = ("top", "fits", "largest_batch", "remedies", "units", "plot", "width", "color")
+_OF_TEXT = ("top", "fits", "on_chip", "largest_batch", "remedies", "units", "plot", "width", "color")
 _NOT_FOR = {"json": _OF_TEXT, "csv": _OF_TEXT}
 
 

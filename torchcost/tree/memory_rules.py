@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from torchcost import units as scale
 from torchcost.memory import Category
+from torchcost.tree.fit import Fit, limit_of
 from torchcost.tree.memory_model import MemoryModel
 from torchcost.tree.node import Node, count_parameters
 
@@ -83,6 +85,11 @@ class OnChip:
     @property
     def nbytes(self) -> int:
         return self.activation_bytes + self.parameter_bytes
+
+    def fits(self, buffer_bytes: int) -> Fit:
+        """Whether both fit into a buffer of the chip."""
+        limit = limit_of(buffer_bytes).nbytes
+        return Fit(peak_bytes=self.nbytes, limit_bytes=limit, device=f"a chip's {scale.nbytes(limit)}")
 
 
 def on_chip(memory: MemoryModel) -> OnChip | None:
