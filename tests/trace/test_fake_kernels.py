@@ -52,6 +52,10 @@ def batch_norm_backward(dy: torch.Tensor, x: torch.Tensor) -> Tensors:
     return run_on_fakes(aten.native_batch_norm_backward.default, arguments, {})  # type: ignore[no-any-return]
 
 
+def log_sigmoid(x: torch.Tensor) -> Tensors:
+    return run_on_fakes(aten.log_sigmoid_forward.default, (x,), {})  # type: ignore[no-any-return]
+
+
 def view(x: torch.Tensor) -> Tensors:
     return (run_on_fakes(aten.view.default, (x, [1, 8, 4, 4]), {}),)
 
@@ -80,6 +84,7 @@ CASES: dict[str, tuple[Callable[..., Tensors], Tensors]] = {
     "hardswish backward": (backward(aten.hardswish_backward.default), MIXED),
     "hardtanh backward": (backward(aten.hardtanh_backward.default, -1, 1), MIXED),
     "softplus backward": (backward(aten.softplus_backward.default, 1, 20), MIXED),
+    "log sigmoid": (log_sigmoid, (torch.randn(2, 8, 7).mT,)),
     "log sigmoid backward": (backward(aten.log_sigmoid_backward.default), (*MIXED, torch.rand(2, 7, 8))),
     "grouped product in single precision": (grouped_product, (torch.randn(16, 16), torch.randn(2, 16, 32))),
 }

@@ -20,6 +20,7 @@ from torchcost.examples import lstm_tagger, small_gpt, unet
 from torchcost.memory import CATEGORIES, MemoryHistory
 from torchcost.report import Report
 from torchcost.trace.allocations import peak_of
+from torchcost.trace.modules import Modules, out_of_sight
 from torchcost.trace.storages import LiveStorages
 from torchcost.tree.memory import MemoryProfile
 
@@ -480,6 +481,20 @@ def test_a_users_hook_keeps_a_layer_off_its_fused_path_as_it_does_unwatched() ->
     assert report.memory is not None
     assert FUSED not in report.memory.history.targets
     assert called
+
+
+def test_a_hook_that_takes_itself_off_meanwhile_is_not_put_back() -> None:
+    layer = encoder_layer().eval()
+
+    def once(module: nn.Module, inputs: Any, output: Any) -> None:
+        handle.remove()
+
+    handle = layer.linear1.register_forward_hook(once)
+    with Modules(layer).hooked(lambda *call: None, lambda *call: None), torch.no_grad():
+        with out_of_sight(layer):
+            layer(torch.zeros(1, 3, 8))
+        assert len(layer.linear1._forward_hooks) == len(layer.linear2._forward_hooks) == 1  # ours
+    assert not layer.linear1._forward_hooks
 
 
 def test_hooks_that_went_out_of_sight_are_back_in_their_order_and_gone_in_the_end() -> None:

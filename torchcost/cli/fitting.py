@@ -76,9 +76,9 @@ class Questions:
         """The run in each memory that was named, and what a chip needs of it in the chip's."""
         found = [memory.fits(_memory(text)) for text in self.fits]
         if self.on_chip:
-            if memory.on_chip is None:
+            if (need := memory.on_chip) is None:
                 raise ConfigurationError(_FORWARD_ALONE)
-            found.append(memory.on_chip.fits(parse(self.on_chip, "bytes")))
+            found.append(need.fits(parse(self.on_chip, "bytes")))
         return tuple(found)
 
     def answers(self, request: Request, **look: Any) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,10 +38,10 @@ def inputs(model: nn.Module, request: Request, device: Any, tell: Callable[[str]
 
 def report(model: nn.Module, request: Request, execution: Any) -> Report:
     """What a step with a cache costs and holds."""
-    verb = language.prefill if request.prefill is not None else language.decode
-    return verb(
+    step, tokens = _step(request)
+    return _VERBS[step](
         model,
-        _tokens(request),
+        tokens,
         request.batch,
         cache=request.cache,
         workspaces=request.workspaces,
@@ -52,22 +52,22 @@ def report(model: nn.Module, request: Request, execution: Any) -> Report:
 
 def kept(model: nn.Module, request: Request) -> language.KVCache:
     """The cache that such a step begins or ends with."""
-    return language.kv_cache(model, _tokens(request), request.batch, cache=request.cache)
+    _, tokens = _step(request)
+    return language.kv_cache(model, tokens, request.batch, cache=request.cache)
 
 
 def largest(model: nn.Module, request: Request, memory: str | int) -> LargestBatch:
     """The most texts for which such a step fits into a memory."""
-    return language.largest_batch(
-        model,
-        _tokens(request),
-        memory,
-        step="prefill" if request.prefill is not None else "decode",
-        cache=request.cache,
-        workspaces=request.workspaces,
-    )
+    step, tokens = _step(request)
+    return language.largest_batch(model, tokens, memory, step=step, cache=request.cache, workspaces=request.workspaces)
 
 
-def _tokens(request: Request) -> int:
-    tokens = request.prefill if request.prefill is not None else request.decode
-    assert tokens is not None
-    return tokens
+_VERBS: Mapping[language.Step, Callable[..., Report]] = {"prefill": language.prefill, "decode": language.decode}
+
+
+def _step(request: Request) -> tuple[language.Step, int]:
+    """Which step with a cache is asked for, and of how many tokens."""
+    if request.prefill is not None:
+        return "prefill", request.prefill
+    assert request.decode is not None
+    return "decode", request.decode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from torchcost.record import place
 from torchcost.report import Report
 from torchcost.trace.execution import Run, observe
 from torchcost.trace.inputs import Arguments, unpack
-from torchcost.trace.training import MakeOptimizer, Precision
+from torchcost.trace.training import MakeOptimizer, Precision, Training
 from torchcost.tree.fit import LargestBatch, Limit, limit_of
 from torchcost.tree.memory import MemoryProfile
 from torchcost.words import told
@@ -69,8 +69,10 @@ def largest_batch(
     if limit is None:
         raise ConfigurationError("No limit is given. Write limit='t4', a device's name, or bytes, limit=16 * 10**9.")
     batches = _batches(args, kwargs, make, batch_dim)
-    training = {"loss": loss, "precision": precision, "accumulate": accumulate, "keep_output": keep_output}
-    run = _run(training, optimizer=optimizer, train=train)
+    training = training_of(
+        optimizer=optimizer, loss=loss, precision=precision, accumulate=accumulate, keep_output=keep_output
+    )
+    run = _run(training, train=train)
     return largest_of(
         model,
         lambda batch: (batches(batch), run),
@@ -118,17 +120,13 @@ def _batches(args: Any, kwargs: Mapping[str, Any] | None, make: Callable[[int], 
     return made_by(make)
 
 
-def _run(training: Mapping[str, Any], *, optimizer: str | MakeOptimizer, train: bool) -> Run:
+def _run(training: Training, *, train: bool) -> Run:
     if train:
-        how = training_of(optimizer=optimizer, **training)
-        return Run(mode="train", execution="fake", memory=True, training=how)
-    if given := [name for name, value in training.items() if value != _UNSAID[name]]:
-        raise ConfigurationError(f"{given[0]} is of a training. Write train=True, or leave {given[0]} out.")
+        return Run(mode="train", execution="fake", memory=True, training=training)
+    for each in fields(Training):
+        if each.name != "optimizer" and getattr(training, each.name) != each.default:
+            raise ConfigurationError(f"{each.name} is of a training. Write train=True, or leave {each.name} out.")
     return Run(execution="fake", memory=True)
-
-
-_UNSAID = {"loss": None, "precision": None, "accumulate": 1, "keep_output": False}
-"""What says nothing of a training."""
 
 
 def _search(runs: _Runs, limit: int, first: int, *, workspaces: bool) -> int:

@@ -117,13 +117,15 @@ def largest_batch(
     `limit` is a device with a memory, its name, or bytes; with weights and all, as `torchcost.largest_batch` finds it
     and raises. How many a training takes says that: `kwargs=language.text(4096, batch=2, train=True), train=True`.
     """
-
-    def tried(batch: int) -> tuple[Arguments, Run]:
-        prompt = Prompt(step=step, tokens=tokens, batch=batch, make=maker_of(cache))
-        return Arguments(), prompt.run(execution="fake")
-
-    Prompt(step=step, tokens=tokens, batch=1, make=maker_of(cache)).check(model)
-    return largest_of(model, tried, limit_of(limit), multiple_of=multiple_of, workspaces=workspaces)
+    prompt = Prompt(step=step, tokens=tokens, batch=1, make=maker_of(cache))
+    prompt.check(model)
+    return largest_of(
+        model,
+        lambda batch: (Arguments(), replace(prompt, batch=batch).run(execution="fake")),
+        limit_of(limit),
+        multiple_of=multiple_of,
+        workspaces=workspaces,
+    )
 
 
 def _step(model: nn.Module, prompt: Prompt, *, workspaces: bool, execution: Execution, strict: bool) -> Report:

@@ -167,19 +167,23 @@ def _only_ours(hooks: Iterable[tuple[int, Any]], number: int) -> bool:
 
 @contextmanager
 def out_of_sight(root: nn.Module) -> Iterator[None]:
-    """Takes torchcost's hooks off a module and all below it, and puts them back as they were."""
-    kept = [(hooks, list(hooks.items())) for module in root.modules() for hooks in _hooks(vars(module))]
-    for hooks, items in kept:
-        for number, hook in items:
+    """Takes torchcost's hooks off a module and all below it, and puts them back in their places.
+
+    What others did to theirs meanwhile stays: a hook that took itself off is gone.
+    """
+    kept = [(hooks, dict(hooks)) for module in root.modules() for hooks in _hooks(vars(module))]
+    for hooks, before in kept:
+        for number, hook in before.items():
             if isinstance(hook, _Hook):
                 del hooks[number]
     try:
         yield
     finally:
-        for hooks, items in kept:
-            hooks.update(items)
-            for number, _ in items:
-                hooks.move_to_end(number)
+        for hooks, before in kept:
+            now = dict(hooks)
+            placed = {number: hook for number, hook in before.items() if number in now or isinstance(hook, _Hook)}
+            hooks.clear()
+            hooks.update(placed | now)
 
 
 _hooks = itemgetter("_forward_pre_hooks", "_forward_hooks")

@@ -167,14 +167,14 @@ class Recorder:
     def price(self, rule: Rule | None, call: Call, known_by: Signed | None, *, path: str) -> Record:
         """The record of one call; a call without a rule, or whose rule fails on it, is unknown: its cost is None."""
         price = _record(call, rule, *self._asked(rule, call, path))
-        if not _is_hashable(price):
-            self.note(
-                f"{target_name(call.target)} in {place(path)} was not counted: its sizes are symbols without a number"
-            )
-            return self.unseen(target_name(call.target))
         if known_by is not None and price.cost is not None:
             prices.remember(known_by.key, price)
-        return self._one_of(price)
+        try:
+            return self._one_of(price)
+        except TypeError:  # sizes that are symbols have no hash
+            target = target_name(call.target)
+            self.note(f"{target} in {place(path)} was not counted: its sizes are symbols without a number")
+            return self.unseen(target)
 
     def unseen(self, instruction: str) -> Record:
         """The price of what ran without an operator: nobody knows it."""
@@ -198,15 +198,6 @@ class Recorder:
         except Exception as failure:  # a rule must never break the run it watches: its call becomes unknown
             self.note(f"{target_name(call.target)} in {place(path)}: {RULE_FAILED}: {one_line(repr(failure), 200)}")
         return work, cost
-
-
-def _is_hashable(record: Record) -> bool:
-    """Whether a record's figures are numbers: a size that is a symbol has no hash."""
-    try:
-        hash(record)
-    except TypeError:
-        return False
-    return True
 
 
 def _nothing() -> None:

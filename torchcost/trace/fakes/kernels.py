@@ -33,9 +33,9 @@ def asked_of_fake(operator: Any, args: Args, kwargs: Dict) -> Any:
 
 def run_on_fakes(operator: Any, args: Args, kwargs: Dict) -> Any:
     """Runs an operator; on CPU fakes it gives what the real kernel would."""
-    corrected = _CORRECTED.get(operator)
     if operator in _ONES:
         return mark_ones(operator(*args, **kwargs))
+    corrected = _CORRECTED.get(operator)
     if corrected is not None and isinstance(args[0], FakeTensor) and args[0].device.type == "cpu":
         return corrected(operator, args, kwargs)
     output = operator(*args, **kwargs)
@@ -142,9 +142,8 @@ def _laid_out_as_a_sum(*positions: int) -> Callable[..., Any]:
 
 
 def _contiguous(operator: Any, args: Args, kwargs: Dict) -> Any:
-    """The first output is contiguous, whatever the strides of the inputs."""
-    first, *others = operator(*args, **kwargs)
-    return (first.contiguous() if first is not None else None, *others)
+    """Every output is contiguous, whatever the strides of the inputs."""
+    return tuple(None if output is None else output.contiguous() for output in operator(*args, **kwargs))
 
 
 def _with_reserve(operator: Any, args: Args, kwargs: Dict) -> Any:
