@@ -205,3 +205,15 @@ def test_a_size_that_is_a_symbol_without_a_number_breaks_nothing_and_is_not_coun
     assert counter.report.uncounted == {"aten.mul": [""]}
     assert counter.report.flops == 3
     assert any("its sizes are symbols" in note for note in counter.report.notes)
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["costs", "memory"])
+def test_a_module_called_with_sizes_that_are_symbols_runs_and_is_not_counted(memory: bool) -> None:
+    net = nn.Sequential(nn.ReLU(), nn.Linear(1, 2))
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True) as mode:
+        places = torch.nonzero(mode.from_tensor(torch.ones(5))).float()
+        with torchcost.CostCounter(net, memory=memory) as counter:
+            output = net(places)
+    assert output.shape[1] == 2
+    assert [path for paths in counter.report.uncounted.values() for path in paths] == ["0", "1"]
+    assert counter.report.flops == 0

@@ -70,7 +70,7 @@ class Flow:
         self._held[storage] = value = _Value(call, nbytes)
         self._values.append(value)
 
-    def given(self, storages: Mapping[int | None, int]) -> None:
+    def given(self, storages: Mapping[int, int]) -> None:
         """What the model was given, and how many bytes of each."""
         for storage, nbytes in storages.items():
             self._write(_GIVEN, storage, nbytes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache, partial
 from threading import Lock
 from typing import Any
@@ -140,8 +141,7 @@ class Recorder:
     def given(self, tensors: Iterable[torch.Tensor]) -> None:
         """What the model is called with."""
         if self._flow is not None:
-            plain = ((storage_id(tensor), tensor) for tensor in tensors if type(tensor) in PLAIN)
-            self._flow.given({storage: tensor.nbytes for storage, tensor in plain if storage is not None})
+            self._flow.given(_sized(tensor for tensor in tensors if type(tensor) in PLAIN))
 
     def returned(self, output: object) -> None:
         """What the model gave back."""
@@ -211,12 +211,18 @@ def touched(output: object, known_by: Signed | None, call: Call | None = None) -
     if known_by is not None and isinstance(output, torch.Tensor):
         return Touched(known_by.given, known_by.made, (output.nbytes,))
     given = known_by.given if known_by is not None else call.storages() if call is not None else ()
-    made = {
-        storage: tensor.nbytes
-        for tensor in tensors_in(output)
-        if (storage := storage_id(tensor)) is not None and storage not in given
-    }
+    made = {storage: nbytes for storage, nbytes in _sized(tensors_in(output)).items() if storage not in given}
     return Touched(given, list(made), list(made.values()))
+
+
+def _sized(tensors: Iterable[torch.Tensor]) -> dict[int, int]:
+    """The storages of tensors and their bytes; one with sizes that are symbols has no figure and is left out."""
+    found: dict[int, int] = {}
+    for tensor in tensors:
+        if (storage := storage_id(tensor)) is not None:
+            with suppress(RuntimeError):  # torch has no bytes for a tensor of symbols
+                found[storage] = tensor.nbytes
+    return found
 
 
 def _record(call: Call, rule: Rule | None, work: Work, cost: Cost | None) -> Record:
